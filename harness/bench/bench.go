@@ -1,0 +1,119 @@
+// Package bench holds the contracts between a run and what it drives: Device, Carrier, Tap, and the clock that they
+// share. Drivers implement them and never import each other; the runner knows nothing else.
+package bench
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"github.com/tollgate-iot/tollgate/harness/flow"
+	"github.com/tollgate-iot/tollgate/harness/pcap"
+	"github.com/tollgate-iot/tollgate/harness/plan"
+)
+
+// Clock is the bench's time: the wall's for real hardware, a faster one for the simulated bench. Captures, deadlines
+// and the timeline of a run are all on it.
+type Clock interface {
+	Now() time.Time
+	// Sleep returns after d on this clock, or earlier with ctx's error.
+	Sleep(ctx context.Context, d time.Duration) error
+	// WithTimeout gives a context that ends after d on this clock, with context.DeadlineExceeded as its cause.
+	WithTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc)
+}
+
+// Line is a line of the device's console, without its line end, bytes as they came.
+type Line struct {
+	Time time.Time // bench clock, when its last byte was read
+	Text string
+}
+
+// Device drives the thing under test.
+//
+// The plan has checked verbs and arguments against Verbs before Do is called. Every method returns soon after its
+// context ends. Close means stopped: no goroutine of the driver's is left, and it may be called twice.
+type Device interface {
+	Verbs() []plan.VerbSpec
+	// Open makes the device ready for its first verb. Lines are sent to console until Close, all of them, in order;
+	// the driver never blocks on a full channel for longer than the device can bear: the runner always reads it.
+	Open(ctx context.Context, console chan<- Line) error
+	// Do carries out a verb. A device that answers that it failed gives a *DeviceError: the device's fault.
+	// Every other error is the bench's.
+	Do(ctx context.Context, verb string, args map[string]string) (answer string, err error)
+	Close() error
+}
+
+// DeviceError is a failure that the device itself reported, or its silence after a command that it had accepted.
+type DeviceError struct {
+	Op, Reason string
+}
+
+func (e *DeviceError) Error() string { return e.Op + ": " + e.Reason }
+
+// Event is what the carrier tells of the device's sessions.
+type Event struct {
+	Name      string    // "session.created", "session.modified", "session.deleted"
+	Time      time.Time // the carrier's clock
+	SessionID string
+	Address   netip.Addr // the device's address in that session, invalid where not told
+}
+
+// Count is what the carrier counted for the device.
+type Count struct {
+	At      time.Time // the carrier's clock, of the last sample counted in
+	Packets flow.Both[uint64]
+	Bytes   flow.Both[uint64]
+}
+
+// Carrier is the network operator's API for one device's SIM. Calls are retried inside where that is safe; an error is
+// the bench's trouble, never the device's.
+type Carrier interface {
+	Verbs() []plan.VerbSpec
+	// Do carries out a verb: "delete_session", "set_speed_class", …
+	Do(ctx context.Context, verb string, args map[string]string) (answer string, err error)
+	// Address is the device's address in its present session; an invalid address where it has none.
+	Address(ctx context.Context) (netip.Addr, error)
+	// Events gives the session events since a time on the carrier's clock, oldest first.
+	Events(ctx context.Context, since time.Time) ([]Event, error)
+	// Stats gives the sum of what the carrier counted between two times on its clock.
+	Stats(ctx context.Context, from, to time.Time) (Count, error)
+	// Canary makes the network send something to the device that a tap must see (a downlink ping) and names it:
+	// the bytes of its ICMP payload or identifier are not needed, only that an ICMP echo to the address passes.
+	Canary(ctx context.Context) error
+	// Account names how it counts bytes: "soracom", "wire".
+	Account() string
+	Close() error
+}
+
+// TapStats counts a tap's packets since Start; it never goes back, whatever the source's counters do.
+type TapStats struct {
+	Received, Filtered, Dropped, Truncated uint64
+}
+
+// Tap captures a mirror.
+type Tap interface {
+	Name() string
+	// Start begins to capture and returns when it really does. Records go to sink one at a time, their Data valid only
+	// during the call; sink is never called after Close returns.
+	Start(ctx context.Context, sink func(pcap.Record)) error
+	// Flush returns when all that reached the tap before the call has been given to sink.
+	Flush(ctx context.Context) error
+	Stats() TapStats
+	// Err is why the tap ended by itself, nil while it is capturing.
+	Err() error
+	Close() error
+}
+
+// Bench is a set of things ready for one run of one device.
+type Bench struct {
+	Name    string
+	Clock   Clock
+	Device  Device
+	Model   string
+	Driver  string
+	DevName string
+	Carrier Carrier // nil where there is none
+	Taps    []Tap
+	// Close takes the bench down after the run: simulated parts, not the three above, which the runner closes.
+	Close func() error
+}

@@ -1,0 +1,114 @@
+// Package plan joins a scenario with what a bench can do: variables are put in, verbs and their arguments are checked
+// against the drivers' own lists, deadlines are set. A plan is data; package runner carries it out. No I/O.
+package plan
+
+import (
+	"regexp"
+	"time"
+
+	"github.com/tollgate-iot/tollgate/harness/scenario"
+)
+
+// ArgType is the type of a verb's argument.
+type ArgType string
+
+// The types of arguments.
+const (
+	String   ArgType = "string"
+	Int      ArgType = "int"
+	Bool     ArgType = "bool"
+	Duration ArgType = "duration"
+	Pattern  ArgType = "pattern" // regular expression
+	Address  ArgType = "address" // host:port
+	List     ArgType = "list"    // of strings
+)
+
+// ArgSpec describes one argument of a verb.
+type ArgSpec struct {
+	Name     string
+	Doc      string
+	Type     ArgType
+	Required bool
+	Default  string
+}
+
+// VerbSpec describes a verb that a driver or carrier offers.
+type VerbSpec struct {
+	Name string
+	Doc  string
+	// Main is the argument that a bare scalar stands for (`device.http_get: URL`), "" where the verb takes none.
+	Main    string
+	Args    []ArgSpec
+	Timeout time.Duration // deadline where the step has no `within`
+}
+
+// Abilities is what one device of a bench, with its carrier, can do.
+type Abilities struct {
+	Device  string // name on the bench
+	Model   string
+	Driver  string
+	Verbs   []VerbSpec // device.…
+	Carrier []VerbSpec // carrier.…; empty where there is no carrier
+	Events  []string   // carrier events that can be awaited
+	Tap     bool       // packets can be awaited and judged
+}
+
+// Plan is a scenario made ready for one device of one bench.
+type Plan struct {
+	Scenario *scenario.Scenario
+	Vars     map[string]string // after overrides
+	Setup    []Step
+	Steps    []Step
+	Cleanup  []Step
+}
+
+// Kind is what a step does.
+type Kind uint8
+
+// The kinds of steps.
+const (
+	Group      Kind = iota // its Steps, Repeat times, in a window where one is named
+	DeviceVerb             // Verb with Args, answer against Expect and Never
+	CarrierVerb
+	Wait
+	Await
+)
+
+// Step is a step of a plan. Strings in Args and patterns may still hold ${…} that only the run knows: ${cycle}, and
+// names given by `as`; see Expand.
+type Step struct {
+	Pos    scenario.Pos
+	Path   string // "steps[0].steps[1]"
+	Text   string // as written, on one line
+	Kind   Kind
+	Verb   string
+	Args   map[string]string // by name, defaults filled in; durations as Go durations, lists joined by "\x00"
+	Window string
+	Expect []Match
+	Never  []Match
+	Within time.Duration // never 0 for a verb or an await
+	Repeat int           // at least 1
+	Every  time.Duration // from one cycle's begin to the next's
+	As     string
+	When   string
+	Retry  int
+	Wait   time.Duration
+	Await  *Wanted
+	Steps  []Step
+}
+
+// Match is a compiled pattern with its source.
+type Match struct {
+	Pos  scenario.Pos
+	Text string
+	Re   *regexp.Regexp
+}
+
+// Wanted is a condition to wait for, ready to be tested.
+type Wanted struct {
+	Quiet   time.Duration
+	Event   string
+	MQTT    string
+	Packet  *scenario.PacketWant
+	Console *Match
+}
