@@ -103,6 +103,7 @@ type PacketWant struct {
 // Value is a YAML value with its place: exactly one of the forms is set; all nil is YAML null.
 type Value struct {
 	Pos    Pos
+	Tag    string // of a scalar or null, YAML's own: "!!str", "!!int", "!!float", "!!bool", "!!null", "!!timestamp"
 	Scalar *string
 	List   []Value
 	Map    []Entry // in the file's order
