@@ -188,13 +188,36 @@ type Side struct {
 	OutOfOrder      int
 	Duplicates      int    // the mirror's copies, not counted in Tally
 	Missing         uint64 // payload bytes proved missing: holes in sequence numbers and bytes acknowledged but never seen
-	LostSegments    int    // times a gap opened before a segment
-	AckedUnseen     int    // times this side acknowledged data that the capture had not seen
+	LostSegments    int    // times a gap opened before a segment, those that mere reordering filled left out
+	AckedUnseen     int    // times this side acknowledged data that the capture had not seen, reordering left out
 	Keepalives      int
 	ZeroWindows     int
 	Truncated       int
 	MSS             uint16 // announced by this side, 0 where not seen
 }
+
+// GapKind says by what evidence a gap in a TCP stream is known.
+type GapKind uint8
+
+// The kinds of gaps.
+const (
+	GapSequence GapKind = iota // later sequence numbers were seen
+	GapAcked                   // the other side acknowledged it
+)
+
+func (k GapKind) String() string { return [...]string{"sequence", "acked"}[k] }
+
+// Gap is a stretch of a TCP stream that the capture never saw, although it was sent.
+type Gap struct {
+	Kind     GapKind
+	Dir      Direction // of the missing bytes
+	From, To int64     // missed between these times, nanoseconds since the Unix epoch: the last packet of the direction before the gap, and the packet that showed the gap
+	Packets  uint64    // at least so many packets
+	Bytes    uint64    // payload bytes; 0 where only a SYN or FIN is missing
+}
+
+// MaxGaps bounds Flow.Gaps. Side.Missing counts the gaps beyond it too.
+const MaxGaps = 64
 
 // Flow is a conversation of a device with a peer.
 type Flow struct {
@@ -207,8 +230,10 @@ type Flow struct {
 	Path   packet.Path
 
 	Start, End         int64
-	BeganBeforeCapture bool
+	BeganBeforeCapture bool // TCP whose SYN was not seen
+	Resumed            bool // continues a flow of the same addresses that was let go (Options.Idle, Options.Linger)
 	Inferred           bool // which side is the device was inferred
+	Foreign            bool // neither side is among Options.Devices, so no device takes part; Device is whoever opened the flow
 
 	Sides  Both[Side]
 	Phases Phases
@@ -219,6 +244,9 @@ type Flow struct {
 	ClosedAt   int64 // when the later of both FINs was first seen, 0 where not both
 	// CloseDoubt says why Close may differ from the truth: it is not empty where missing packets could change it.
 	CloseDoubt string
+
+	// Gaps are the stretches still missing when the flow was let go, at most MaxGaps of them.
+	Gaps []Gap
 
 	Queries   []Query
 	TLS       *TLS
