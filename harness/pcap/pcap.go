@@ -3,7 +3,12 @@
 //
 // It is a floor-0 room of its own because file formats are needed by the taps (a pipe from tcpdump), by the
 // analyser and by the run's record alike.
+//
+// Formats: pcap is draft-ietf-opsawg-pcap, pcapng is draft-ietf-opsawg-pcapng; the numbers of sections in comments are
+// those of the drafts.
 package pcap
+
+import "errors"
 
 // LinkType is a link-layer header type number (https://www.tcpdump.org/linktypes.html).
 type LinkType uint16
@@ -22,6 +27,18 @@ const (
 	LinkIPv4     LinkType = 228
 	LinkIPv6     LinkType = 229
 	LinkSLL2     LinkType = 276
+)
+
+// MaxRecord is the largest record that is believed, in captured bytes: four times the largest frame that segmentation
+// offload gives, and what other readers hold too. A larger claim is damage.
+const MaxRecord = 256 << 10
+
+// The errors that callers tell apart, by errors.Is.
+var (
+	// ErrFormat says that the input is no capture that this package reads.
+	ErrFormat = errors.New("not a pcap or pcapng capture")
+	// ErrDamaged says that the file contradicts itself. All records before the damage were delivered.
+	ErrDamaged = errors.New("damaged capture")
 )
 
 // Record is one captured frame. Data is valid until the next call of Next.

@@ -1,0 +1,187 @@
+package pcap
+
+import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"unicode/utf8"
+)
+
+// Section says what wrote a capture, for its section header. Empty texts are left out.
+type Section struct {
+	Hardware, OS, Application string
+	Comment                   string
+}
+
+// Interface is where packets of a capture come from.
+type Interface struct {
+	Name    string // "tap0"; left out where empty
+	Comment string
+	Link    LinkType
+	SnapLen uint32 // bytes that were captured of a frame at most, 0 for no limit
+}
+
+// Stats are an interface's counts from its beginning.
+type Stats struct {
+	Time     int64  // of the counts, nanoseconds since the Unix epoch
+	Received uint64 // packets received, the dropped ones included
+	Dropped  uint64 // packets lost for lack of room
+}
+
+// Writer writes a pcapng capture of one section, little-endian, its times in nanoseconds. It is buffered; Flush after a
+// record makes it readable at the other end of a pipe. An error of the output stays. It is not safe for concurrent use.
+type Writer struct {
+	out        *bufio.Writer
+	interfaces int
+	block      []byte
+}
+
+// NewWriter writes a section header and the interfaces, numbered from 0; more can be added later.
+func NewWriter(out io.Writer, section Section, interfaces ...Interface) (*Writer, error) {
+	w := &Writer{out: bufio.NewWriterSize(out, readSize)}
+	w.begin(blockSection)
+	w.uint32(byteOrderMagic)
+	w.uint16(1)
+	w.uint16(0)
+	w.uint64(notKnown)
+	w.text(optComment, section.Comment)
+	w.text(optHardware, section.Hardware)
+	w.text(optOS, section.OS)
+	w.text(optApplication, section.Application)
+	if err := w.end(); err != nil {
+		return nil, err
+	}
+	for _, i := range interfaces {
+		if _, err := w.AddInterface(i); err != nil {
+			return nil, err
+		}
+	}
+	return w, nil
+}
+
+// AddInterface writes an interface description and gives the interface's number.
+func (w *Writer) AddInterface(i Interface) (int, error) {
+	w.begin(blockInterface)
+	w.uint16(uint16(i.Link))
+	w.uint16(0)
+	w.uint32(i.SnapLen)
+	w.text(optComment, i.Comment)
+	w.text(optName, i.Name)
+	w.option(optResolution, []byte{9})
+	if err := w.end(); err != nil {
+		return 0, err
+	}
+	w.interfaces++
+	return w.interfaces - 1, nil
+}
+
+// Write writes a record of the interface that rec.Interface numbers: its time, data, length and drops, and comments,
+// each cut at the 65,535 bytes that the format can hold, and only so many as a reader believes a block to have (six of that length at least). rec.Number and rec.Link are not written. Times before 1970 can't be written.
+func (w *Writer) Write(rec Record, comments ...string) error {
+	switch {
+	case rec.Interface < 0 || rec.Interface >= w.interfaces:
+		return fmt.Errorf("write record: interface %d of %d: add it first", rec.Interface, w.interfaces)
+	case len(rec.Data) > MaxRecord:
+		return fmt.Errorf("write record: %d bytes, and at most %d can be read again", len(rec.Data), MaxRecord)
+	case rec.Time < 0:
+		return fmt.Errorf("write record: time %d is before 1970", rec.Time)
+	}
+	w.begin(blockEnhanced)
+	w.uint32(uint32(rec.Interface))
+	w.time(rec.Time)
+	w.uint32(uint32(len(rec.Data)))
+	w.uint32(uint32(max(rec.Length, len(rec.Data))))
+	w.padded(rec.Data)
+	for _, c := range comments {
+		if len(w.block)+len(c) > maxBlock-64<<10-64 {
+			break // what a reader would refuse as a damaged block
+		}
+		w.text(optComment, c)
+	}
+	if rec.Drops > 0 {
+		w.number(optDropCount, rec.Drops)
+	}
+	return w.end()
+}
+
+// WriteStats writes the counts of an interface. A later one replaces those before.
+func (w *Writer) WriteStats(number int, s Stats) error {
+	if number < 0 || number >= w.interfaces {
+		return fmt.Errorf("write statistics: interface %d of %d: add it first", number, w.interfaces)
+	}
+	w.begin(blockStats)
+	w.uint32(uint32(number))
+	w.time(max(s.Time, 0))
+	w.number(optIfRecv, s.Received)
+	w.number(optIfDrop, s.Dropped)
+	return w.end()
+}
+
+// Flush hands everything written to the output.
+func (w *Writer) Flush() error {
+	if err := w.out.Flush(); err != nil {
+		return fmt.Errorf("write capture: %w", err)
+	}
+	return nil
+}
+
+// begin starts a block; its length is filled in by end.
+func (w *Writer) begin(kind uint32) {
+	w.block = w.block[:0]
+	w.uint32(kind)
+	w.uint32(0)
+}
+
+// end closes the options, where there are any, and the block, and writes it.
+func (w *Writer) end() error {
+	w.uint32(optEnd)
+	length := uint32(len(w.block) + 4)
+	w.uint32(length)
+	binary.LittleEndian.PutUint32(w.block[4:], length)
+	if _, err := w.out.Write(w.block); err != nil {
+		return fmt.Errorf("write capture: %w", err)
+	}
+	return nil
+}
+
+func (w *Writer) uint16(v uint16) { w.block = binary.LittleEndian.AppendUint16(w.block, v) }
+func (w *Writer) uint32(v uint32) { w.block = binary.LittleEndian.AppendUint32(w.block, v) }
+func (w *Writer) uint64(v uint64) { w.block = binary.LittleEndian.AppendUint64(w.block, v) }
+
+// time writes a timestamp, whose upper half comes first in either byte order.
+func (w *Writer) time(t int64) {
+	w.uint32(uint32(t >> 32))
+	w.uint32(uint32(t))
+}
+
+func (w *Writer) padded(b []byte) {
+	w.block = append(w.block, b...)
+	for len(w.block)%4 != 0 {
+		w.block = append(w.block, 0)
+	}
+}
+
+func (w *Writer) option(code uint16, value []byte) {
+	w.uint16(code)
+	w.uint16(uint16(len(value)))
+	w.padded(value)
+}
+
+func (w *Writer) number(code uint16, v uint64) {
+	w.option(code, binary.LittleEndian.AppendUint64(nil, v))
+}
+
+// text writes a text, cut at a whole character where an option can't hold it, and nothing for an empty one.
+func (w *Writer) text(code uint16, s string) {
+	if len(s) > 0xffff {
+		cut := 0xffff
+		for cut > 0xffff-utf8.UTFMax && !utf8.RuneStart(s[cut]) {
+			cut--
+		}
+		s = s[:cut]
+	}
+	if s != "" {
+		w.option(code, []byte(s))
+	}
+}

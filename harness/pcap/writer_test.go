@@ -1,0 +1,156 @@
+package pcap
+
+import (
+	"bytes"
+	"errors"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/google/gopacket/pcapgo"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// What is written is read again, comments, drops and statistics included.
+func TestRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var file bytes.Buffer
+		links := rapid.SliceOfN(rapid.Uint16(), 1, 4).Draw(t, "links")
+		w, err := NewWriter(&file, Section{Application: "tollgate", Comment: "round trip"})
+		require.NoError(t, err)
+		for i, link := range links {
+			n, err := w.AddInterface(Interface{Name: "tap", Link: LinkType(link), SnapLen: 96})
+			require.NoError(t, err)
+			require.Equal(t, i, n)
+		}
+		var want []Record
+		var said [][]string
+		dropped := make([]uint64, len(links))
+		for n := range rapid.IntRange(0, 20).Draw(t, "records") {
+			data := rapid.SliceOfN(rapid.Byte(), 0, 300).Draw(t, "data")
+			i := rapid.IntRange(0, len(links)-1).Draw(t, "interface")
+			rec := Record{
+				Number: uint64(n + 1), Interface: i, Link: LinkType(links[i]),
+				Time:   rapid.Int64Range(0, math.MaxInt64).Draw(t, "time"),
+				Length: len(data) + rapid.IntRange(0, 2000).Draw(t, "more"),
+				Data:   data,
+				Drops:  rapid.Uint64Range(0, 9).Draw(t, "drops"),
+			}
+			dropped[i] += rec.Drops
+			comments := rapid.SliceOfN(rapid.StringMatching(`.{1,40}`), 0, 3).Draw(t, "comments")
+			require.NoError(t, w.Write(rec, comments...))
+			want, said = append(want, rec), append(said, comments)
+		}
+		var drops uint64
+		for i := range links {
+			reported := rapid.Uint64Range(0, 99).Draw(t, "reported")
+			require.NoError(t, w.WriteStats(i, Stats{Time: 1, Received: 100, Dropped: reported}))
+			drops += max(reported, dropped[i])
+		}
+		require.NoError(t, w.Flush())
+
+		r, err := NewReader(&file)
+		require.NoError(t, err)
+		for i, rec := range want {
+			got, err := r.Next()
+			require.NoError(t, err)
+			require.Equal(t, rec, got)
+			require.Equal(t, said[i], append([]string{}, r.Comments()...))
+		}
+		rest, err := readAll(r)
+		require.NoError(t, err)
+		require.Empty(t, rest)
+		require.Equal(t, drops, r.Drops())
+	})
+}
+
+// Another's reader understands what is written.
+func TestWriterByAnotherReader(t *testing.T) {
+	var file bytes.Buffer
+	w, err := NewWriter(&file, Section{Hardware: "h", OS: "o", Application: "a", Comment: "c"}, Interface{Name: "tap0", Comment: "x", Link: LinkRaw, SnapLen: 77})
+	require.NoError(t, err)
+	require.NoError(t, w.Write(Record{Time: 1_600_000_000_123_456_789, Data: []byte("hello"), Length: 9, Drops: 2}, "one", "two"))
+	require.NoError(t, w.WriteStats(0, Stats{Time: 1_600_000_001_000_000_000, Received: 7, Dropped: 2}))
+	require.NoError(t, w.Flush())
+
+	r, err := pcapgo.NewNgReader(bytes.NewReader(file.Bytes()), pcapgo.NgReaderOptions{ErrorOnMismatchingLinkType: true})
+	require.NoError(t, err)
+	data, info, err := r.ReadPacketData()
+	require.NoError(t, err)
+	require.Equal(t, "hello", string(data))
+	require.Equal(t, 9, info.Length)
+	require.Equal(t, int64(1_600_000_000_123_456_789), info.Timestamp.UnixNano())
+	_, _, err = r.ReadPacketData()
+	require.Error(t, err)
+	i, err := r.Interface(0)
+	require.NoError(t, err)
+	require.Equal(t, "tap0", i.Name)
+	require.Equal(t, uint32(77), i.SnapLength)
+	require.Equal(t, uint64(7), i.Statistics.PacketsReceived)
+	require.Equal(t, uint64(2), i.Statistics.PacketsDropped)
+	require.Equal(t, "a", r.SectionInfo().Application)
+}
+
+func TestWriterLimits(t *testing.T) {
+	var file bytes.Buffer
+	w, err := NewWriter(&file, Section{}, Interface{Link: LinkEthernet})
+	require.NoError(t, err)
+	require.ErrorContains(t, w.Write(Record{Interface: 1}), "interface 1 of 1: add it first")
+	require.ErrorContains(t, w.Write(Record{Data: make([]byte, MaxRecord+1)}), "at most 262144 can be read again")
+	require.ErrorContains(t, w.Write(Record{Time: -1}), "before 1970")
+	require.ErrorContains(t, w.WriteStats(-1, Stats{}), "interface -1 of 1")
+
+	long := strings.Repeat("é", 40_000)
+	require.NoError(t, w.Write(Record{Data: make([]byte, MaxRecord)}, long, long, long, long, long, long, long, long, long))
+	require.NoError(t, w.Flush())
+	r, err := NewReader(&file)
+	require.NoError(t, err)
+	rec, err := r.Next()
+	require.NoError(t, err)
+	require.Len(t, rec.Data, MaxRecord)
+	comments := r.Comments()
+	require.GreaterOrEqual(t, len(comments), 6)
+	require.Equal(t, strings.Repeat("é", 32767), comments[0], "cut at a whole character")
+}
+
+// Flush after a record makes it readable, while nothing more is written.
+func TestWriterLive(t *testing.T) {
+	var file bytes.Buffer
+	w, err := NewWriter(&file, Section{}, Interface{Link: LinkEthernet})
+	require.NoError(t, err)
+	require.NoError(t, w.Flush())
+	r, err := NewReader(&growing{&file})
+	require.NoError(t, err)
+	for range 3 {
+		require.NoError(t, w.Write(Record{Data: []byte("x"), Length: 1}))
+		require.NoError(t, w.Flush())
+		rec, err := r.Next()
+		require.NoError(t, err)
+		require.Equal(t, "x", string(rec.Data))
+	}
+}
+
+// growing fails where a live pipe would wait.
+type growing struct{ *bytes.Buffer }
+
+func (g *growing) Read(p []byte) (int, error) {
+	if g.Len() == 0 {
+		return 0, errors.New("the reader waits for more than was written")
+	}
+	return g.Buffer.Read(p)
+}
+
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errors.New("disk full") }
+
+func TestWriterErrors(t *testing.T) {
+	w, err := NewWriter(full{}, Section{}, Interface{})
+	require.NoError(t, err)
+	require.ErrorContains(t, w.Flush(), "write capture: disk full")
+	require.ErrorContains(t, w.Write(Record{}), "disk full")
+	require.ErrorContains(t, w.WriteStats(0, Stats{}), "disk full")
+	_, err = w.AddInterface(Interface{})
+	require.ErrorContains(t, err, "disk full")
+}
