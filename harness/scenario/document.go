@@ -54,6 +54,7 @@ func (d *document) parse(data []byte) *yaml.Node {
 		d.errs.Addf(d.at(line, column), "not UTF-8 text: save the file as UTF-8")
 		return nil
 	}
+	data = hideComparisons(data)
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	var first, second yaml.Node
 	err := decoder.Decode(&first)
@@ -114,7 +115,7 @@ func (d *document) value(n *yaml.Node, depth int) Value {
 	case yaml.ScalarNode:
 		d.tag(n, "!!str", "!!int", "!!float", "!!bool", "!!null", "!!timestamp")
 		if v.Tag = n.ShortTag(); v.Tag != "!!null" {
-			text := n.Value
+			text := showComparisons(n.Value)
 			v.Scalar = &text
 		}
 	}
