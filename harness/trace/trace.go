@@ -3,7 +3,9 @@
 package trace
 
 import (
+	"cmp"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/tollgate-iot/tollgate/harness/flow"
@@ -96,13 +98,24 @@ type Capture struct {
 	Undecodable uint64 // frames in which no device's packet could be read
 	Truncated   uint64
 	Duplicates  uint64
-	Inferred    bool // devices were inferred from who opened the flows
-	Cut         bool // the file ends inside a record
+	Inferred    bool   // devices were inferred from who opened the flows
+	Foreign     uint64 // flows in which no device takes part, where the devices are told: left out of everything below
+	Cut         bool   // the file ends inside a record
+	Damage      string // where and how the file contradicts itself, "" where it does not; read up to there
 
 	Devices      []Device
 	Flows        []*flow.Flow // in the order of their first packets; kept only on request
 	Total        Total
 	Completeness Completeness
+}
+
+// Flow gives the flow of an ID, nil where there is none. IDs have gaps where foreign flows were left out.
+func (c *Capture) Flow(id int) *flow.Flow {
+	i, ok := slices.BinarySearchFunc(c.Flows, id, func(f *flow.Flow, id int) int { return cmp.Compare(f.ID, id) })
+	if !ok {
+		return nil
+	}
+	return c.Flows[i]
 }
 
 // Device is what one device did.
@@ -202,6 +215,9 @@ type Trace struct {
 	// Failed says which step the device failed ("expect 'Send OK' within 60s: …"), empty where none. It is a finding.
 	Failed      string
 	Interrupted bool
+	// Analysis is how the run's capture is read (who the devices are, which ports carry VXLAN): saved with the record, so that
+	// it is read the same way again.
+	Analysis Options
 
 	Timeline []Event
 	Windows  []Window

@@ -1,0 +1,187 @@
+package trace
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tollgate-iot/tollgate/harness/flow"
+)
+
+// maxReasons is how many holes a Completeness names one by one.
+const maxReasons = 8
+
+// holeReasons names the first holes and counts the others.
+func holeReasons(holes []Hole) []string {
+	var out []string
+	for _, h := range holes[:min(len(holes), maxReasons)] {
+		out = append(out, h.Reason)
+	}
+	if n := len(holes) - maxReasons; n > 0 {
+		out = append(out, fmt.Sprintf("and %s more of the like", Thousands(uint64(n))))
+	}
+	return out
+}
+
+// Scope is the part of a record that a claim is about. The zero value is the whole run.
+type Scope struct {
+	From, To time.Time  // [From, To); zero is the record's own begin or end
+	Flows    []int      // flow.Flow.ID; empty means all
+	Device   netip.Addr // invalid means all
+}
+
+// whole says whether the scope leaves nothing out.
+func (s Scope) whole() bool {
+	return s.From.IsZero() && s.To.IsZero() && len(s.Flows) == 0 && !s.Device.IsValid()
+}
+
+// concerns says whether something missing there could be missing from the scope.
+func (s Scope) concerns(h Hole) bool {
+	if !s.To.IsZero() && h.From != 0 && h.From >= s.To.UnixNano() {
+		return false
+	}
+	if !s.From.IsZero() && h.To != 0 && h.To < s.From.UnixNano() {
+		return false
+	}
+	if s.Device.IsValid() && h.Device.IsValid() && h.Device != s.Device {
+		return false
+	}
+	return len(s.Flows) == 0 || h.Flow < 0 || slices.Contains(s.Flows, h.Flow)
+}
+
+// Completeness judges how complete the record is for a scope: by the packets themselves, the taps' own accounts and the
+// carrier's count. A hole that can't concern the scope does not break it, but takes away the proof that it is whole: a
+// mirror that loses packets there may lose them here.
+func (t *Trace) Completeness(s Scope) Completeness {
+	holes, proofs, doubts := t.evidence()
+	if t.Capture != nil {
+		holes = append(slices.Clone(t.Capture.Completeness.Holes), holes...)
+	}
+	var out Completeness
+	for _, h := range holes {
+		if s.concerns(h) {
+			out.Holes = append(out.Holes, h)
+			out.Missing[h.Dir] += h.Bytes
+		}
+	}
+	switch {
+	case len(out.Holes) > 0:
+		out.State, out.Reasons = Broken, holeReasons(out.Holes)
+	case len(holes) > 0:
+		out.Reasons = []string{"nothing is known to be missing here, but the record has holes elsewhere: " + holes[0].Reason}
+	case len(proofs) > 0:
+		out.State, out.Reasons = Whole, proofs
+	default:
+		out.Reasons = doubts
+	}
+	return out
+}
+
+// evidence gives what the run knows beyond what the packets show: holes, proofs that the record is whole, and else why
+// it is not proved.
+func (t *Trace) evidence() (holes []Hole, proofs, doubts []string) {
+	if t.Capture == nil {
+		return []Hole{{Kind: HoleTap, Flow: -1, Reason: "there is no capture"}}, nil, nil
+	}
+	if c := t.Capture.Completeness; c.State == Whole {
+		proofs = append(proofs, c.Reasons...)
+	} else if c.State == Unproven {
+		doubts = append(doubts, c.Reasons...)
+	}
+	sure := len(t.Evidence.Taps) > 0
+	for _, tap := range t.Evidence.Taps {
+		h, why := tap.judge()
+		holes = append(holes, h...)
+		if why != "" {
+			sure = false
+			doubts = append(doubts, why)
+		}
+	}
+	if sure && len(holes) == 0 {
+		proofs = append(proofs, tapProof(t.Evidence.Taps))
+	}
+	h, proof := t.reconcile()
+	if h != nil {
+		holes = append(holes, *h)
+	}
+	if proof != "" {
+		proofs = append(proofs, proof)
+	}
+	return holes, proofs, doubts
+}
+
+// judge gives a tap's holes, and why it does not prove the record whole, "" where it does.
+func (e TapEvidence) judge() (holes []Hole, why string) {
+	if e.Error != "" {
+		holes = append(holes, Hole{Kind: HoleTap, Flow: -1, Reason: fmt.Sprintf("tap %s failed: %s", e.Name, e.Error)})
+	}
+	if e.Dropped > 0 {
+		holes = append(holes, Hole{Kind: HoleDrops, Flow: -1, Packets: e.Dropped, Reason: fmt.Sprintf("tap %s dropped %s", e.Name, packets(e.Dropped))})
+	}
+	if e.Truncated > 0 {
+		holes = append(holes, Hole{Kind: HoleCut, Flow: -1, Packets: e.Truncated, Reason: fmt.Sprintf("tap %s cut %s short", e.Name, packets(e.Truncated))})
+	}
+	if !e.ReadyBefore {
+		holes = append(holes, Hole{Kind: HoleTap, Flow: -1, Reason: fmt.Sprintf("tap %s was not capturing before the first step", e.Name)})
+	}
+	if !e.Flushed {
+		holes = append(holes, Hole{Kind: HoleTap, Flow: -1, Reason: fmt.Sprintf("tap %s was not flushed after the last step", e.Name)})
+	}
+	switch {
+	case !e.CanaryBefore && !e.CanaryAfter:
+		why = fmt.Sprintf("no canary was seen by tap %s: it may have been blind", e.Name)
+	case !e.CanaryBefore:
+		why = fmt.Sprintf("no canary was seen by tap %s before the first step", e.Name)
+	case !e.CanaryAfter:
+		why = fmt.Sprintf("no canary was seen by tap %s after the last step", e.Name)
+	}
+	return holes, why
+}
+
+func tapProof(taps []TapEvidence) string {
+	names := make([]string, len(taps))
+	for i, t := range taps {
+		names[i] = t.Name
+	}
+	return fmt.Sprintf("tap %s ready before the first step, canary seen at both ends, 0 dropped", strings.Join(names, ", "))
+}
+
+// reconcile compares the carrier's count of packets with the tap's, as the air carried them.
+func (t *Trace) reconcile() (*Hole, string) {
+	count := t.Evidence.Carrier
+	if count == nil {
+		return nil, ""
+	}
+	seen := t.airPackets()
+	for d := range seen {
+		if count.Packets[d] > seen[d] {
+			n := count.Packets[d] - seen[d]
+			return &Hole{Kind: HoleCarrier, Flow: -1, Dir: flow.Direction(d), Packets: n,
+				Reason: fmt.Sprintf("the carrier counted %s %s, the tap saw %s", packets(count.Packets[d]), flow.Direction(d), Thousands(seen[d]))}, ""
+		}
+	}
+	if seen == count.Packets && seen[flow.Up]+seen[flow.Down] > 0 {
+		return nil, fmt.Sprintf("the carrier counted the same: %s up, %s down", packets(seen[flow.Up]), Thousands(seen[flow.Down]))
+	}
+	return nil, ""
+}
+
+// airPackets sums what the run's device sent and got; all devices of the record where the run names none.
+func (t *Trace) airPackets() (out flow.Both[uint64]) {
+	if len(t.DeviceAddrs) == 0 {
+		for d := range out {
+			out[d] = t.Capture.Total.Tally[d].AirPackets
+		}
+		return out
+	}
+	for _, dev := range t.Capture.Devices {
+		if slices.Contains(t.DeviceAddrs, dev.Address) {
+			for d := range out {
+				out[d] += dev.Tally[d].AirPackets
+			}
+		}
+	}
+	return out
+}
