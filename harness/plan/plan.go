@@ -30,6 +30,7 @@ type ArgSpec struct {
 	Type     ArgType
 	Required bool
 	Default  string
+	Choices  []string // where not empty: the only values it may have
 }
 
 // VerbSpec describes a verb that a driver or carrier offers.
@@ -51,12 +52,22 @@ type Abilities struct {
 	Carrier []VerbSpec // carrier.…; empty where there is no carrier
 	Events  []string   // carrier events that can be awaited
 	Tap     bool       // packets can be awaited and judged
+	// NoConsole says that the device has no console: patterns on its lines are refused.
+	NoConsole bool
+	// Unknown says that no bench is known, as when files are checked without one: verbs, their arguments and what can
+	// be awaited go unchecked. Such a plan can't be carried out.
+	Unknown bool
 }
 
 // Plan is a scenario made ready for one device of one bench.
+//
+// A plan never holds a secret. Where a verb's argument uses one, ${name} stays in Step.Args; the runner reads the
+// environment variable that Secrets names and hands the value to Expand with the run-time variables. Nothing else may
+// use a secret: texts, patterns, windows and conditions are recorded.
 type Plan struct {
 	Scenario *scenario.Scenario
-	Vars     map[string]string // after overrides
+	Vars     map[string]string // after overrides, references among them resolved; claims in place use them too
+	Secrets  map[string]string // name → environment variable that holds it
 	Setup    []Step
 	Steps    []Step
 	Cleanup  []Step
@@ -74,8 +85,9 @@ const (
 	Await
 )
 
-// Step is a step of a plan. Strings in Args and patterns may still hold ${…} that only the run knows: ${cycle}, and
-// names given by `as`; see Expand.
+// Step is a step of a plan. Args, patterns, conditions and awaited packets may still hold ${…} that only the run knows;
+// see Expand. Those are ${cycle}, which counts the innermost repeat from 1; ${name} for a step's `as`, the answer of its
+// verb; ${name[1]} for what the first group of its last `expect` pattern matched.
 type Step struct {
 	Pos    scenario.Pos
 	Path   string // "steps[0].steps[1]"
@@ -88,20 +100,21 @@ type Step struct {
 	Never  []Match
 	Within time.Duration // never 0 for a verb or an await
 	Repeat int           // at least 1
+	Cycles bool          // written with repeat, even if once: ${cycle} counts and windows are numbered
 	Every  time.Duration // from one cycle's begin to the next's
 	As     string
-	When   string
+	When   string // see Holds
 	Retry  int
 	Wait   time.Duration
 	Await  *Wanted
 	Steps  []Step
 }
 
-// Match is a compiled pattern with its source.
+// Match is a pattern with its source. Variables that the plan knows are part of the pattern as they are written.
 type Match struct {
 	Pos  scenario.Pos
-	Text string
-	Re   *regexp.Regexp
+	Text string         // with variables put in
+	Re   *regexp.Regexp // nil where Text holds what only the run knows: see Compile
 }
 
 // Wanted is a condition to wait for, ready to be tested.

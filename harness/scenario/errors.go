@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -41,7 +42,7 @@ func (es *Errors) Addf(at Pos, format string, args ...any) {
 	*es = append(*es, &Error{Pos: at, Message: fmt.Sprintf(format, args...)})
 }
 
-// Err gives the mistakes in order of their places, nil where there are none.
+// Err gives the mistakes in order of their places, nil where there are none. What an alias repeats is said once.
 func (es Errors) Err() error {
 	if len(es) == 0 {
 		return nil
@@ -56,7 +57,7 @@ func (es Errors) Err() error {
 		}
 		return a.Column < b.Column
 	})
-	return es
+	return slices.CompactFunc(es, func(a, b *Error) bool { return *a == *b })
 }
 
 // Closest gives the word among those known that word was probably meant to be, "" where none is near.

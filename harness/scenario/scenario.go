@@ -20,6 +20,7 @@ type Scenario struct {
 	About   string
 	Device  DeviceWant
 	Vars    map[string]string // values as written; steps use them as ${name}
+	VarsAt  map[string]Pos    // where each value stands
 	Secrets map[string]string // name → environment variable that holds it; never recorded
 	Setup   []Step
 	Steps   []Step
@@ -58,23 +59,32 @@ const (
 // Step is one step: one verb with its argument, and what may stand beside it.
 type Step struct {
 	Pos    Pos
-	Text   string // the step as written, on one line: "device.http_get: ${url}"
+	Text   string // the step as written, on one line: "device.http_get: ${url}"; secrets stay names
 	Who    Who
-	Verb   string        // "http_get", "delete_session", "wait", "await", "group" (only steps: in a window or repeat)
-	Arg    Value         // the verb's argument as written
-	Window string        // window that this step opens and closes
-	Expect []Pattern     // console lines that must appear, in order
-	Never  []Pattern     // console lines that must not appear meanwhile
-	Within time.Duration // 0 where not given
-	Repeat string        // "" or a count, perhaps ${cycles}
-	Every  time.Duration
+	Verb   string    // "http_get", "delete_session", "wait", "await", "group" (only steps: in a window or repeat)
+	Arg    Value     // the verb's argument as written
+	Window string    // window that this step opens and closes
+	Expect []Pattern // console lines that must appear, in order
+	Never  []Pattern // console lines that must not appear meanwhile
+	Within Span
+	Repeat string // "" or a count, perhaps ${cycles}
+	Every  Span
 	As     string // name under which the step's answer is kept
 	When   string // "" or a condition: "${x} == y", "${x} != y", "${x}"
-	Retry  int
+	Retry  int    // further tries after the first
 	Vars   map[string]string
-	Wait   time.Duration // verb wait
-	Await  *Await        // verb await
-	Steps  []Step        // of a window, repeat or group
+	Wait   Span   // verb wait
+	Await  *Await // verb await
+	Steps  []Step // of a window, repeat or group
+	// At says where the value of each of the step's keys stands, by key; VarsAt the same for its Vars.
+	At, VarsAt map[string]Pos
+}
+
+// Span is a length of time as written; no Text means that none was given.
+type Span struct {
+	Pos    Pos
+	Text   string        // "90s", "${pause}"
+	Length time.Duration // 0 where Text holds a variable: package plan puts it in
 }
 
 // Pattern is a regular expression (RE2) on a console line; it may hold ${vars}, so it is compiled by package plan.
@@ -83,10 +93,11 @@ type Pattern struct {
 	Text string
 }
 
-// Await is a condition to wait for. Exactly one of its fields is set.
+// Await is a condition to wait for. Exactly one of its fields is set, beside Pos.
 type Await struct {
-	Quiet   time.Duration // no packet of the device for so long
-	Event   string        // a carrier event: "session.created", "session.deleted"
+	Pos     Pos
+	Quiet   Span   // no packet of the device for so long
+	Event   string // a carrier event: "session.created", "session.deleted"
 	Packet  *PacketWant
 	MQTT    string // an MQTT message of that type, "puback"
 	Console *Pattern
@@ -94,6 +105,7 @@ type Await struct {
 
 // PacketWant describes a packet to wait for; what is empty is not cared about.
 type PacketWant struct {
+	Pos       Pos
 	Direction string // "up", "down"
 	To, From  string // host name, address, with or without ":port"
 	Phase     string

@@ -1,0 +1,267 @@
+package scenario_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/tollgate-iot/tollgate/harness/scenario"
+)
+
+const whole = `name: wio-lte/all
+about: Everything that a scenario can say.
+device: {model: wio-lte, driver: wio-lte, labels: {firmware: "1.4.2"}}
+vars: {cycles: 3, url: "http://${host}/", host: beam.soracom.io}
+secrets: {password: BOARD_PASSWORD}
+setup:
+  - device.activate: {apn: soracom.io, user: sora, password: "${password}"}
+    retry: 2
+steps:
+  - window: get
+    steps:
+      - device.http_get: ${url}
+        expect: ['Send OK \d+ hello', Done]
+        never: '###'
+        within: 60s
+        as: reply
+        when: ${url} != ""
+        vars: {host: elsewhere}
+      - await: {quiet: 1d12h}
+  - repeat: ${cycles}
+    every: 10m
+    window: cycle
+    steps:
+      - carrier.delete_session:
+      - await: {event: session.created}
+      - await: {packet: {direction: up, to: "${host}", from: 10.0.0.1, phase: dns, proto: udp}}
+      - await: {mqtt: puback}
+      - await: {console: 'Connected\.'}
+      - wait: 1m30s
+cleanup:
+  - device.deactivate:
+expect: [wio-lte/http, ./my.yaml]
+`
+
+func at(line, column int) scenario.Pos {
+	return scenario.Pos{File: "f.yaml", Line: line, Column: column}
+}
+
+func TestParseEverything(t *testing.T) {
+	s, err := scenario.Parse("f.yaml", []byte(whole))
+	require.NoError(t, err)
+	require.Equal(t, "wio-lte/all", s.Name)
+	require.Equal(t, "Everything that a scenario can say.", s.About)
+	require.Equal(t, scenario.DeviceWant{Pos: at(3, 9), Model: "wio-lte", Driver: "wio-lte", Labels: map[string]string{"firmware": "1.4.2"}}, s.Device)
+	require.Equal(t, map[string]string{"cycles": "3", "url": "http://${host}/", "host": "beam.soracom.io"}, s.Vars)
+	require.Equal(t, at(4, 16), s.VarsAt["cycles"])
+	require.Equal(t, map[string]string{"password": "BOARD_PASSWORD"}, s.Secrets)
+	require.Equal(t, []string{"wio-lte/http", "./my.yaml"}, s.Expect.Names)
+	require.Nil(t, s.Expect.Inline)
+
+	activate := s.Setup[0]
+	require.Equal(t, scenario.Device, activate.Who)
+	require.Equal(t, "activate", activate.Verb)
+	require.Equal(t, 2, activate.Retry)
+	require.Equal(t, `device.activate: {apn: soracom.io, user: sora, password: ${password}}`, activate.Text)
+	require.Equal(t, "apn", activate.Arg.Map[0].Key)
+
+	group := s.Steps[0]
+	require.Equal(t, "group", group.Verb)
+	require.Equal(t, "get", group.Window)
+	require.Equal(t, "window: get", group.Text)
+	get := group.Steps[0]
+	require.Equal(t, at(12, 9), get.Pos, "a step stands where its first key stands")
+	require.Equal(t, []scenario.Pattern{{Pos: at(13, 18), Text: `Send OK \d+ hello`}, {Pos: at(13, 39), Text: "Done"}}, get.Expect)
+	require.Equal(t, []scenario.Pattern{{Pos: at(14, 16), Text: "###"}}, get.Never)
+	require.Equal(t, scenario.Span{Pos: at(15, 17), Text: "60s", Length: time.Minute}, get.Within)
+	require.Equal(t, "reply", get.As)
+	require.Equal(t, `${url} != ""`, get.When)
+	require.Equal(t, map[string]string{"host": "elsewhere"}, get.Vars)
+	require.Equal(t, at(12, 26), get.At["device.http_get"])
+	require.Equal(t, 36*time.Hour, group.Steps[1].Await.Quiet.Length)
+
+	cycle := s.Steps[1]
+	require.Equal(t, "${cycles}", cycle.Repeat)
+	require.Equal(t, 10*time.Minute, cycle.Every.Length)
+	require.Equal(t, "repeat: ${cycles}, every: 10m, window: cycle", cycle.Text)
+	require.Equal(t, scenario.Carrier, cycle.Steps[0].Who)
+	require.Equal(t, "carrier.delete_session:", cycle.Steps[0].Text)
+	require.Equal(t, "session.created", cycle.Steps[1].Await.Event)
+	require.Equal(t, &scenario.PacketWant{Pos: at(26, 25), Direction: "up", To: "${host}", From: "10.0.0.1", Phase: "dns", Proto: "udp"}, cycle.Steps[2].Await.Packet)
+	require.Equal(t, "puback", cycle.Steps[3].Await.MQTT)
+	require.Equal(t, `Connected\.`, cycle.Steps[4].Await.Console.Text)
+	require.Equal(t, 90*time.Second, cycle.Steps[5].Wait.Length)
+	require.Equal(t, "wait: 1m30s", cycle.Steps[5].Text)
+	require.Equal(t, "deactivate", s.Cleanup[0].Verb)
+}
+
+func TestParseErrors(t *testing.T) {
+	head := "name: x\nsteps:\n  - " // a step's keys begin in line 3, column 5
+	for _, c := range []struct{ name, text, want string }{
+		{"a list", "- a\n", "1:1: the file: want a scenario, a mapping; got a list"},
+		{"no steps", "name: x\n", `1:1: a scenario needs "steps"`},
+		{"empty steps", "name: x\nsteps: []\n", "2:8: steps: the list is empty"},
+		{"bad name", "name: ../x\nsteps:\n  - wait: 1s\n", `1:7: name: "../x" is not a scenario's name such as wio-lte/http`},
+		{"unknown key", head + "device.x:\n    expext: y\n", `4:5: unknown key "expext" in a step: did you mean "expect"?`},
+		{"unknown key at the top", "name: x\nstep:\n", `2:1: unknown key "step" in a scenario: did you mean "steps"?`},
+		{"nothing near", head + "zzzzzzzzzzzz: 1\n", `3:5: unknown key "zzzzzzzzzzzz" in a step: known: device.VERB, carrier.VERB, wait, await, steps, window, repeat`},
+		{"doer mistyped", head + "devise.http_get: x\n", `3:5: unknown key "devise.http_get" in a step: did you mean "device.http_get"?`},
+		{"verb mistyped", head + "device.HTTP-GET: x\n", `3:5: unknown key "device.HTTP-GET" in a step: known: device.VERB`},
+		{"no unit", head + "device.x:\n    within: \"60\"\n", `4:13: within: "60" has no unit: write 60s, 2m, 500ms`},
+		{"no unit, a number", head + "wait: 1.5\n", `3:11: wait: "1.5" has no unit: write 1.5s, 2m, 500ms`},
+		{"bad length", head + "wait: soon\n", `3:11: wait: "soon" is not a length of time: write 60s, 2m, 500ms, 1h30m, 2d`},
+		{"zero length", head + "wait: 0s\n", `3:11: wait: "0s" is not above zero`},
+		{"negative length", head + "wait: -5s\n", `3:11: wait: "-5s" is not above zero`},
+		{"sign inside", head + "wait: 1d-5s\n", `3:11: wait: "1d-5s" is not a length of time: a sign stands in front`},
+		{"wrong type", "name: [x]\nsteps:\n  - wait: {a: 1}\n", "1:7: name: want a scenario's name such as wio-lte/http, got a list\nf.yaml:3:11: wait: want a length of time such as 90s, got a mapping"},
+		{"device as a word", "name: x\ndevice: wio-lte\nsteps:\n  - wait: 1s\n", `2:9: device: want a device, a mapping; got "wio-lte"`},
+		{"nothing as a text", "name: x\nabout:\nsteps:\n  - wait: 1s\n", "2:7: about: want a sentence, got nothing"},
+		{"two verbs", head + "device.x:\n    wait: 1s\n", `4:5: a step has one verb, and here is a second: "wait" beside "device.x"; write two steps`},
+		{"no verb", head + "within: 5s\n", "3:5: a step needs a verb: device.VERB, carrier.VERB, wait, await or steps"},
+		{"step is a word", head + "wait\n", `3:5: steps[0]: want a step, a mapping; got "wait"`},
+		{"option of no meaning", head + "wait: 1s\n    within: 5s\n", `4:5: "within" has no meaning beside "wait"`},
+		{"repeat beside a verb", head + "device.x:\n    repeat: 3\n", `4:5: "repeat" has no meaning beside "device.x": put the step under steps`},
+		{"expect beside an await", head + "await: {quiet: 1s}\n    expect: x\n", `4:5: "expect" has no meaning beside "await": await: {console: PATTERN} waits for a line`},
+		{"every alone", head + "every: 1m\n    steps:\n      - wait: 1s\n", `3:5: "every" needs "repeat" beside it`},
+		{"bad pattern", head + "device.x:\n    expect:\n      - ok\n      - 'a(b'\n", "6:9: expect[1]: bad pattern: missing closing ) at \"a(b\""},
+		{"look-around", head + "device.x:\n    never: 'a(?=b)'\n", `4:12: never: bad pattern: invalid or unsupported Perl syntax at "(?=" (patterns are RE2: no look-around, no back-references)`},
+		{"empty pattern", head + "device.x:\n    expect: ''\n", "4:13: expect: an empty pattern matches everything"},
+		{"pattern is a mapping", head + "device.x:\n    expect: {a: b}\n", "4:13: expect: want a pattern, got a mapping"},
+		{"no condition", head + "await: {}\n", "3:12: await needs one of quiet, event, packet, mqtt, console"},
+		{"two conditions", head + "await: {quiet: 1s, event: a.b}\n", `3:24: await has one condition, and here is a second: "event"; write two steps`},
+		{"condition mistyped", head + "await: {quite: 1s}\n", `3:13: unknown key "quite" in an await: did you mean "quiet"?`},
+		{"direction mistyped", head + "await: {packet: {direction: upp}}\n", `3:33: direction: unknown direction "upp": did you mean "up"?`},
+		{"phase mistyped", head + "await: {packet: {phase: tcp_handshak}}\n", `3:29: phase: unknown phase "tcp_handshak": did you mean "tcp_handshake"?`},
+		{"mqtt mistyped", head + "await: {mqtt: pubak}\n", `3:19: mqtt: unknown MQTT message "pubak": did you mean "puback"?`},
+		{"repeat of nothing", head + "repeat: many\n    steps:\n      - wait: 1s\n", `3:13: repeat: "many" is not a count such as 10 or ${cycles}`},
+		{"retry", head + "device.x:\n    retry: 1000\n", `4:12: retry: "1000" is not a whole number from 0 to 100`},
+		{"variable's name", "name: x\nvars: {a-b: 1}\nsteps:\n  - wait: 1s\n", `2:8: vars: "a-b" is not a variable's name such as url_1`},
+		{"variable without value", "name: x\nvars: {a: }\nsteps:\n  - wait: 1s\n", "2:11: vars.a: want a value, got nothing"},
+		{"secret's variable", "name: x\nsecrets: {a: A-B}\nsteps:\n  - wait: 1s\n", `2:14: secrets.a: "A-B" is not an environment variable's name`},
+		{"secret and variable", "name: x\nvars: {a: 1}\nsecrets: {a: A}\nsteps:\n  - wait: 1s\n", `3:11: "a" is a variable already: a secret needs a name of its own`},
+		{"expect nothing", "name: x\nsteps:\n  - wait: 1s\nexpect:\n", "4:8: expect: want the name of an expectations file, several, or claims; got nothing"},
+		{"expect mixed", "name: x\nsteps:\n  - wait: 1s\nexpect:\n  - resets: none\n  - wio-lte/http\n", `6:5: expect[1]: want a mapping like the first, got "wio-lte/http"`},
+		{"too deep", "name: x\nsteps:\n" + nested(9), "11:30: steps stand in steps more than 8 deep"},
+		{"YAML", "name: x\nsteps: [\n", "2:1: not valid YAML: did not find expected node content"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := scenario.Parse("f.yaml", []byte(c.text))
+			require.ErrorAs(t, err, new(scenario.Errors))
+			require.Contains(t, err.Error(), "f.yaml:"+c.want)
+		})
+	}
+}
+
+// nested are steps in steps, deep levels of them.
+func nested(deep int) string {
+	var b strings.Builder
+	for i := range deep {
+		b.WriteString(strings.Repeat("   ", i) + "   -")
+		if i == deep-1 {
+			b.WriteString(" wait: 1s\n")
+		} else {
+			b.WriteString(" steps:\n")
+		}
+	}
+	return b.String()
+}
+
+func TestParseGivesAllErrorsInOrder(t *testing.T) {
+	_, err := scenario.Parse("scenarios/wio-lte/http.yaml", []byte(`name: x
+devise: {model: wio-lte}
+vars: {a: [1]}
+steps:
+  - device.http_get: x
+    expext: 'Send OK'
+    within: "60"
+  - await: {quiet: 90}
+expect: [[]]
+`))
+	require.EqualError(t, err, `scenarios/wio-lte/http.yaml:2:1: unknown key "devise" in a scenario: did you mean "device"?
+scenarios/wio-lte/http.yaml:3:11: vars.a: want a value, got a list
+scenarios/wio-lte/http.yaml:6:5: unknown key "expext" in a step: did you mean "expect"?
+scenarios/wio-lte/http.yaml:7:13: within: "60" has no unit: write 60s, 2m, 500ms
+scenarios/wio-lte/http.yaml:8:20: quiet: "90" has no unit: write 90s, 2m, 500ms
+scenarios/wio-lte/http.yaml:9:10: expect[0]: want a list like the first, got a list
+6 errors`)
+}
+
+func TestClaimsInPlaceKeepTheirPlaces(t *testing.T) {
+	head := "name: x\nsteps:\n  - wait: 1s\n"
+	for _, c := range []struct {
+		name, text, want string
+		line             int
+	}{
+		{"a list", head + "expect:\n  - resets: none # why\n  - packets: {up: <= 12}\n", "expect:\n  - resets: none # why\n  - packets: {up: <= 12}\n", 4},
+		{"a list, not last", "name: x\nexpect:\n  - resets: none\n\nsteps:\n  - wait: 1s\n", "expect:\n  - resets: none\n\n", 2},
+		{"a flow list", head + "expect: [{resets: none}]\n", "expect: [{resets: none}]\n", 4},
+		{"a mapping", head + "expect:\n  account: soracom\n  expect:\n    - resets: none\n", "       \n  account: soracom\n  expect:\n    - resets: none\n", 4},
+		{"a flow mapping", head + "expect: {window: get, expect: [{resets: none}]}\n", "        {window: get, expect: [{resets: none}]}\n", 4},
+		{"a whole file in flow style", "{name: x, expect: [{resets: '1'}], steps: [{wait: 1s}]}\n", "\"expect\":\n    - \"resets\": \"1\"\n", 1},
+		{"aliases", "name: x\nvars: &v {n: 3}\nsteps:\n  - wait: 1s\nexpect:\n  - *v\n", "\"expect\":\n    - \"n\": 3\n", 5},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, err := scenario.Parse("f.yaml", []byte(c.text))
+			require.NoError(t, err)
+			require.Equal(t, c.want, string(s.Expect.Inline))
+			require.Equal(t, c.line, s.Expect.Line)
+			require.Empty(t, s.Expect.Names)
+		})
+	}
+}
+
+func TestTextIsOneLine(t *testing.T) {
+	for _, c := range []struct{ step, want string }{
+		{"device.http_get: ${url}", "device.http_get: ${url}"},
+		{`device.http_get: "two\nlines"`, `device.http_get: "two\nlines"`},
+		{"device.start: [mosquitto_pub, -h, '${broker}', -m, '{\"a\": 21}']", `device.start: [mosquitto_pub, -h, ${broker}, -m, "{\"a\": 21}"]`},
+		{"device.udp: {to: 'beam.soracom.io:23080', send: hello, reply: '^2\\d\\d', empty: }", `device.udp: {to: beam.soracom.io:23080, send: hello, reply: ^2\d\d, empty: }`},
+		{"await: {packet: {direction: up}}", "await: {packet: {direction: up}}"},
+		{"device.exited: 0", "device.exited: 0"},
+		{"device.send: " + strings.Repeat("é", 300), "device.send: " + strings.Repeat("é", 186) + "…"},
+	} {
+		s, err := scenario.Parse("f.yaml", []byte("name: x\nsteps:\n  - "+c.step+"\n"))
+		require.NoError(t, err, c.step)
+		require.Equal(t, c.want, s.Steps[0].Text)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(whole))
+	for _, s := range []string{"a: &a [*a]", "? [", "name: x\nsteps:\n  - wait: 1\n", "<<: 1", "{}", "expect: {a: &x b, c: *x}"} {
+		f.Add([]byte(s))
+	}
+	shipped, _ := filepath.Glob("../../scenarios/*/*.yaml")
+	for _, name := range shipped {
+		if data, err := os.ReadFile(name); err == nil {
+			f.Add(data)
+		}
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s, err := scenario.Parse("f.yaml", data)
+		if err == nil {
+			require.NotEmpty(t, s.Name)
+			require.NotEmpty(t, s.Steps)
+			if s.Expect.Inline != nil {
+				_, err := scenario.Document("f.yaml", s.Expect.Line, s.Expect.Inline)
+				require.NoError(t, err, "claims in place are a document: %s", s.Expect.Inline)
+			}
+			return
+		}
+		var errs scenario.Errors
+		require.ErrorAs(t, err, &errs)
+		require.NotEmpty(t, errs)
+		for i, e := range errs {
+			require.Positive(t, e.Pos.Line)
+			require.Positive(t, e.Pos.Column)
+			require.Equal(t, "f.yaml", e.Pos.File)
+			if i > 0 {
+				require.LessOrEqual(t, errs[i-1].Pos.Line, e.Pos.Line)
+			}
+		}
+	})
+}
