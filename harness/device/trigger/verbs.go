@@ -18,7 +18,7 @@ func Verbs() []plan.VerbSpec {
 			Doc:  "Press the device's button. The answer comes when it was pressed, not when the device is done: await its packets.",
 			Main: "kind",
 			Args: []plan.ArgSpec{
-				{Name: "kind", Type: plan.String, Default: "single", Doc: "single, double or long"},
+				{Name: "kind", Type: plan.String, Default: "single", Choices: []string{"single", "double", "long"}, Doc: "which kind of click"},
 			},
 			Timeout: 30 * time.Second,
 		},
