@@ -52,7 +52,8 @@ func arrange(events []sessionEvent, misordered bool) {
 }
 
 // airStats answers what passed, summed over the periods that touch from..to. A period of minutes is told when it is
-// over, as the real service writes its samples about every five minutes; the present day and month are told as they are.
+// over, and carries that moment as its time: the real service writes its samples about every five minutes (that they
+// carry the time of writing is inferred). Days and months carry the time at which they begin, and are told as they are.
 func (a *API) airStats(w http.ResponseWriter, r *http.Request, _ kind, s SIM) {
 	q := r.URL.Query()
 	from, err1 := number(q, "from", -1)
@@ -69,8 +70,10 @@ func (a *API) airStats(w http.ResponseWriter, r *http.Request, _ kind, s SIM) {
 	out := []airStats{}
 	for _, p := range s.Traffic(first, end) {
 		at, until := begin(p.Time)
-		if q.Get("period") == "minutes" && now.Before(until) {
-			continue
+		if q.Get("period") == "minutes" {
+			if at = until; now.Before(until) {
+				continue
+			}
 		}
 		if n := len(out); n == 0 || out[n-1].UnixTime != at.Unix() {
 			out = append(out, airStats{

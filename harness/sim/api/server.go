@@ -2,7 +2,6 @@ package api
 
 import (
 	"cmp"
-	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -11,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -27,6 +27,9 @@ type Options struct {
 	StatsEvery time.Duration
 	// PageLimit is the most items on a page of a list; 100 where 0.
 	PageLimit int
+	// Hold, where not nil, is called when a call comes in and gives what is called when it is answered: a backend whose
+	// clock is faster than the wall's can hold it meanwhile, so that a call takes the time that it takes on the wall.
+	Hold func() (release func())
 	// Faults to begin with; see Server.Inject.
 	Faults []Fault
 	// Events says how session events come; the zero value is at once and in order.
@@ -63,9 +66,13 @@ type API struct {
 	backend Backend
 	o       Options
 	mux     *http.ServeMux
+	paths   []string
 	faults  faults
 	tokens  tokens
 	closed  chan struct{} // ends delayed answers
+
+	mu      sync.Mutex // orders closing and the begin of calls
+	running sync.WaitGroup
 }
 
 // New gives an API before a backend. Options.Address is not used.
@@ -97,9 +104,9 @@ func (a *API) Calls() []string { return a.faults.calls() }
 
 // routes names everything that is answered. What each path and form is, is the definition's to say.
 func (a *API) routes() {
-	a.mux.HandleFunc("POST /v1/auth", a.auth)
+	a.open("POST /v1/auth", a.auth)
 	a.signed("POST /v1/auth/logout", a.logout)
-	a.mux.HandleFunc("POST /v1/operators/{operator_id}/token", a.refresh)
+	a.open("POST /v1/operators/{operator_id}/token", a.refresh)
 	a.signed("GET /v1/subscribers", a.listSubscribers)
 	a.signed("GET /v1/sims", a.listSims)
 	a.signed("GET /v1/query/sims", a.querySims)
@@ -135,9 +142,18 @@ func (k kind) form(in Info, operator string) any {
 	return simOf(in, operator)
 }
 
+// Routes gives every call that is answered, as "POST /v1/sims/{sim_id}/activate".
+func (a *API) Routes() []string { return slices.Sorted(slices.Values(a.paths)) }
+
+// open adds a route.
+func (a *API) open(pattern string, h http.HandlerFunc) {
+	a.paths = append(a.paths, pattern)
+	a.mux.HandleFunc(pattern, h)
+}
+
 // signed adds a route for those who have signed in.
 func (a *API) signed(pattern string, h http.HandlerFunc) {
-	a.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+	a.open(pattern, func(w http.ResponseWriter, r *http.Request) {
 		if !a.tokens.valid(r, a.backend.Now()) {
 			fail(w, http.StatusUnauthorized, codeUnauthorized, "The API key or token is missing, wrong or expired")
 			return
@@ -162,6 +178,13 @@ func (a *API) one(k kind, h func(http.ResponseWriter, *http.Request, kind, SIM))
 
 // ServeHTTP answers a call, unless a fault strikes it.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !a.begin() {
+		panic(http.ErrAbortHandler)
+	}
+	defer a.running.Done()
+	if a.o.Hold != nil {
+		defer a.o.Hold()()
+	}
 	r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
 	f, struck := a.faults.next(r)
 	if struck {
@@ -169,6 +192,19 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.dispatch(w, r)
+}
+
+// begin counts a call as running, unless the API is closed.
+func (a *API) begin() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	select {
+	case <-a.closed:
+		return false
+	default:
+		a.running.Add(1)
+		return true
+	}
 }
 
 func (a *API) dispatch(w http.ResponseWriter, r *http.Request) {
@@ -246,13 +282,12 @@ func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
 func (s *Server) Close() error {
 	var err error
 	s.once.Do(func() {
+		s.mu.Lock()
 		close(s.closed)
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		if s.server.Shutdown(ctx) != nil {
-			err = s.server.Close()
-		}
+		s.mu.Unlock()
+		err = s.server.Close() // ends the contexts of calls in progress
 	})
 	<-s.done
+	s.running.Wait()
 	return err
 }
