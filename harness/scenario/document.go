@@ -13,7 +13,7 @@ import (
 // What a file may ask of its reader. Files that people write stay far below; a file that goes beyond is refused before
 // it can take memory or time.
 const (
-	MaxBytes  = 1 << 20
+	MaxBytes  = 1 << 18
 	MaxValues = 50_000 // after aliases are written out
 	MaxDepth  = 64
 )

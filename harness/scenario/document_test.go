@@ -37,7 +37,7 @@ func TestDocumentErrors(t *testing.T) {
 		{"error in a second document", "a: 1\n---\nb: [\n", "f.yaml:3:1: not valid YAML: "},
 		{"not UTF-8", "a: 1\nb: \xff\n", "f.yaml:2:4: not UTF-8 text: save the file as UTF-8"},
 		{"control characters", "a: 1\nb: \x01\n", "f.yaml:2:1: not valid YAML: control characters are not allowed"},
-		{"too long", strings.Repeat("#", scenario.MaxBytes+1), "f.yaml:1:1: the file has 1048577 bytes: at most 1048576 are read"},
+		{"too long", strings.Repeat("#", scenario.MaxBytes+1), "f.yaml:1:1: the file has 262145 bytes: at most 262144 are read"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := scenario.Document("f.yaml", 1, []byte(c.text))

@@ -11,6 +11,8 @@ type Object[T any] struct {
 	Name string // in messages: "a step"
 	Doc  string
 	Keys []Key[T]
+	// Rest takes keys that are not among Keys; without it they are mistakes.
+	Rest func(t *T, e Entry)
 	// Check judges what no single key can tell, after all keys were read; known says that every key was a known one.
 	Check func(errs *Errors, t *T, v Value, known bool)
 	// Rules are schemas that say what Check judges, as far as a schema can.
@@ -54,6 +56,10 @@ func (o *Object[T]) Read(errs *Errors, name string, v Value) (t T) {
 	seen, known := map[string]bool{}, true
 	for _, e := range v.Map {
 		k := o.key(e.Key)
+		if k == nil && o.Rest != nil {
+			o.Rest(&t, e)
+			continue
+		}
 		if k == nil {
 			known = false
 			errs.Addf(e.Pos, "unknown key %q in %s: %s", e.Key, o.Name, o.suggest(e.Key))
@@ -116,7 +122,7 @@ func (o *Object[T]) Schema(defs map[string]any) map[string]any {
 	if _, ok := defs[name]; ok {
 		return ref
 	}
-	definition := map[string]any{"type": "object", "additionalProperties": false}
+	definition := map[string]any{"type": "object", "additionalProperties": o.Rest != nil}
 	defs[name] = definition // before the keys: they may hold this object again
 	properties, patterns, required := map[string]any{}, map[string]any{}, []string{}
 	for _, k := range o.Keys {

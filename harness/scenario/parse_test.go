@@ -230,6 +230,24 @@ func TestTextIsOneLine(t *testing.T) {
 	}
 }
 
+func TestExamples(t *testing.T) {
+	shared := os.Getenv("TOLLGATE_SHARED")
+	if shared == "" {
+		shared = "../../../shared"
+	}
+	for _, name := range []string{"beam-http", "reconnect", "mqtt"} {
+		file := filepath.Join(shared, "examples", name+".yaml")
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Skipf("the examples are not here: %v", err)
+		}
+		s, err := scenario.Parse(file, data)
+		require.NoError(t, err)
+		require.NoError(t, validate(t, compile(t, scenario.Schema()), data))
+		require.NotEqual(t, len(s.Expect.Names) > 0, s.Expect.Inline != nil, "names, or claims in place")
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(whole))
 	for _, s := range []string{"a: &a [*a]", "? [", "name: x\nsteps:\n  - wait: 1\n", "<<: 1", "{}", "expect: {a: &x b, c: *x}"} {
