@@ -1,8 +1,30 @@
 // Package expectations holds the kinds of claims that can be made about a trace, in Go, with the numbers of each device
 // in YAML files beside it. Judging is pure: no clock, no network, no files.
+//
+// # What missing packets can do to a claim
+//
+// A claim compares a measured value with a bound. From a whole record the value is the truth. From any other it is only
+// known to lie between a least and a most: of packets that were seen none can become unseen, so a count can only have
+// been higher; what was not seen may still have happened. Three rules follow, and every kind of claim says in its own
+// doc which of them it uses:
+//
+//   - at most (no RST, ≤ 1134 bytes, no other destination): a violation seen is a fail even in a leaky record; none
+//     seen is a pass only where the record is whole.
+//   - at least (≥ 3 queries, saw the PUBACK): seen is a pass even in a leaky record; not seen is a fail only where it
+//     is whole.
+//   - exactly (a bare number, a clean teardown, a time): both.
+//
+// Where nothing proves the record whole and nothing proves it broken, at-most claims pass and say what they rest on;
+// Options.Strict makes them inconclusive. A record that is broken anywhere by an uncounted loss is trusted nowhere: the
+// mirror that lost one packet without counting it may have lost another.
+//
+// A value that is derived (which phase a pure ACK belongs to, how a flow ended, what a peer is called) can be wrong in
+// either direction under loss. Such a value proves nothing once the record is broken.
 package expectations
 
 import (
+	"fmt"
+
 	"github.com/tollgate-iot/tollgate/harness/scenario"
 	"github.com/tollgate-iot/tollgate/harness/trace"
 	"github.com/tollgate-iot/tollgate/harness/verdict"
@@ -26,4 +48,27 @@ type Claim interface {
 // Options change how claims are judged.
 type Options struct {
 	Strict bool // at-most claims on an unproven record are inconclusive
+}
+
+// Judge says what became of every claim, in the order of the file, after what became of the run's own steps: a step
+// that the device failed is a fail, a bench that broke or a run that was interrupted is inconclusive. A set without
+// claims gives one inconclusive finding, never silence.
+func (s *Set) Judge(t *trace.Trace, o Options) []verdict.Finding {
+	findings := steps(t)
+	if len(s.Claims) == 0 {
+		return append(findings, verdict.Finding{Claim: "expect", Kind: "expect", Where: place(s.Pos),
+			Reason: "nothing is claimed: no expectation was given"})
+	}
+	for _, c := range s.Claims {
+		findings = append(findings, c.Judge(t, o))
+	}
+	return findings
+}
+
+// place writes a position as file:line:column, "" where there is none.
+func place(p scenario.Pos) string {
+	if p.Line == 0 {
+		return p.File
+	}
+	return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
 }

@@ -1,0 +1,127 @@
+package expectations
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tollgate-iot/tollgate/harness/flow"
+	"github.com/tollgate-iot/tollgate/harness/packet"
+	"github.com/tollgate-iot/tollgate/harness/scenario"
+	"github.com/tollgate-iot/tollgate/harness/trace"
+	"github.com/tollgate-iot/tollgate/harness/verdict"
+)
+
+// destinations is a claim on where the device sent packets.
+//
+// It is an at-most claim: a packet to a place that is not allowed is a fail even in a leaky record. But a place is often
+// known by its name only, and the name by a DNS answer: where that may be missing, a peer without a fitting name is no
+// proved violation, and in a broken record a name is no proof either, since the answer that told it may be outdated.
+type destinations struct{ only, deny []*target }
+
+func destinationsKind() kind {
+	places := scenario.OneOrMany(targetForm())
+	object := &scenario.Object[destinations]{
+		Name: "a destinations claim", Doc: "Where the device may send packets: names (.example.com for all below it), addresses, networks, with or without " +
+			":port, ports alone (:123), and dns for the resolver.",
+		Keys: []scenario.Key[destinations]{
+			scenario.Field("only", "Nowhere else than here.", places, func(d *destinations) *[]*target { return &d.only }),
+			scenario.Field("deny", "Not here.", places, func(d *destinations) *[]*target { return &d.deny }),
+		},
+		Check: atLeastOneKey[destinations]("a destinations claim"),
+	}
+	short := adapt(places, func(ts []*target) destinations { return destinations{only: ts} })
+	return kindOf("destinations", "Where the device sent packets (at most: no other place than these, or none of these). A bare place or list is the same as only.",
+		either(short, object.Form()), keyWindow)
+}
+
+func (c destinations) check(v *view) outcome {
+	var outs []outcome
+	var places []string
+	for _, part := range v.parts {
+		first := talk(v, part)
+		if first == nil {
+			continue
+		}
+		if at := peerOf(part.Flow); !slices.Contains(places, at) {
+			places = append(places, at)
+		}
+		if o, violated := c.flow(v, part.Flow, first); violated {
+			outs = append(outs, o)
+		}
+	}
+	got := atMost(places, ", ")
+	if len(places) == 0 {
+		got = "nowhere"
+	}
+	seen := outcome{verdict: v.proof.unseen(), doubt: v.proof.doubt, reason: "packets went to " + got}
+	o := merge(append(outs, seen.hedge())...)
+	o.got = got
+	return o
+}
+
+// talk gives the first packet with which the device talked to the flow's peer, nil where it did not: an answer to a
+// ping is no talk, so that ICMP counts only where the device began.
+func talk(v *view, p part) *flow.Packet {
+	switch p.Kind {
+	case packet.TCP, packet.UDP:
+	case packet.ICMP, packet.ICMPv6:
+		if p.Packets[0].Dir != flow.Up {
+			return nil
+		}
+	default:
+		return nil
+	}
+	i := slices.IndexFunc(p.packets, func(q flow.Packet) bool { return q.Dir == flow.Up })
+	if i < 0 {
+		return nil
+	}
+	return &p.packets[i]
+}
+
+// flow judges one flow; violated says whether it is anything but allowed.
+func (c destinations) flow(v *view, f *flow.Flow, first *flow.Packet) (o outcome, violated bool) {
+	denied := slices.IndexFunc(c.deny, func(t *target) bool { return t.flow(f) })
+	allowed := c.only == nil || slices.ContainsFunc(c.only, func(t *target) bool { return t.flow(f) })
+	if denied < 0 && allowed {
+		return outcome{}, false
+	}
+	o = outcome{verdict: verdict.Fail, reason: fmt.Sprintf("packets to %s, the first at %s (packet %d)", peerOf(f), clock(first.Time), first.Number)}
+	o.witnesses = []verdict.Witness{witness(f, first, "to "+peerOf(f))}
+	if denied >= 0 {
+		o.reason += ", denied by " + c.deny[denied].text
+	}
+	if doubt := c.doubt(v, f, denied); doubt != "" {
+		o.verdict, o.doubt = verdict.Inconclusive, doubt
+		return o.hedge(), true
+	}
+	return o, true
+}
+
+// doubt says why a violation is not proved, "" where it is.
+func (c destinations) doubt(v *view, f *flow.Flow, denied int) string {
+	if v.proof.state == trace.Whole {
+		return ""
+	}
+	if v.proof.state == trace.Broken && (!v.oriented(f) || f.Kind == packet.ICMP || f.Kind == packet.ICMPv6) {
+		return v.proof.doubt + "; who began to talk is not known for sure"
+	}
+	if denied >= 0 {
+		t := c.deny[denied]
+		byOwnName := t.name == "" || t.holds(f.Peer.Addr(), f.Peer.Port(), ownNames(f))
+		if v.proof.state == trace.Broken && !byOwnName {
+			return v.proof.doubt + "; the name may be that of an outdated DNS answer"
+		}
+		return ""
+	}
+	named := slices.ContainsFunc(c.only, func(t *target) bool { return t.name != "" && (t.port == 0 || t.port == int(f.Peer.Port())) })
+	switch {
+	case !named:
+		return ""
+	case v.proof.state == trace.Broken:
+		return v.proof.doubt + "; the DNS answer that names the peer may be among what is missing"
+	case len(namesOf(f)) == 0:
+		return strings.TrimPrefix(v.proof.doubt+"; no name of the peer was seen", "; ")
+	}
+	return ""
+}

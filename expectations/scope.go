@@ -1,0 +1,252 @@
+package expectations
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tollgate-iot/tollgate/harness/flow"
+	"github.com/tollgate-iot/tollgate/harness/packet"
+	"github.com/tollgate-iot/tollgate/harness/scenario"
+	"github.com/tollgate-iot/tollgate/harness/trace"
+)
+
+// scope is the part of the record that a claim is about: what stands beside it.
+type scope struct {
+	window   windowRef
+	flow     *selector
+	phase    *flow.Phase
+	account  string
+	captured bool
+}
+
+// windowRef names a window, or one cycle of a window that repeats: get, cycle[3].
+type windowRef struct {
+	text, name string
+	index      int // 0 for all cycles
+}
+
+var windowShape = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_.-]*)(?:\[([1-9][0-9]{0,8})\])?$`)
+
+func parseWindow(text string) (windowRef, bool) {
+	m := windowShape.FindStringSubmatch(text)
+	if m == nil {
+		return windowRef{}, false
+	}
+	index, _ := strconv.Atoi(m[2]) // nothing or at most nine digits
+	return windowRef{text: text, name: m[1], index: index}, true
+}
+
+// label says what the scope is, for Finding.Scope: "phase dns, window get".
+func (s *scope) label() string {
+	var parts []string
+	if s.phase != nil {
+		parts = append(parts, "phase "+s.phase.String())
+	}
+	if s.flow != nil {
+		parts = append(parts, "flow "+s.flow.text)
+	}
+	if s.window.name != "" {
+		parts = append(parts, "window "+s.window.text)
+	}
+	if s.account != "" {
+		parts = append(parts, "account "+s.account)
+	}
+	return strings.Join(parts, ", ")
+}
+
+// part is a flow with those of its packets that are in scope.
+type part struct {
+	*flow.Flow
+	packets []flow.Packet
+}
+
+// view is the record as a claim sees it.
+type view struct {
+	t        *trace.Trace
+	scope    *scope
+	label    string // of the window's cycle: "cycle[3]"; "" where the scope has one window or none
+	from, to int64  // nanoseconds since the Unix epoch, [from, to)
+	parts    []part
+	proof    proof
+	strict   bool
+	account  trace.Account
+}
+
+// whole run, in nanoseconds
+const (
+	always = math.MinInt64
+	never  = math.MaxInt64
+)
+
+// views gives what the scope shows of the record: one view, or one for each cycle of a window that repeats.
+// Where there is nothing to see the cause says why.
+func (s *scope) views(t *trace.Trace, o Options) (views []*view, cause string) {
+	if t.Capture == nil {
+		return nil, "the record holds no capture"
+	}
+	for _, f := range t.Capture.Flows {
+		if len(f.Packets) == 0 && f.Sides[flow.Up].Tally.Packets+f.Sides[flow.Down].Tally.Packets > 0 {
+			return nil, "the packets of the flows were not kept when the capture was read"
+		}
+	}
+	account := t.Account
+	if s.account != "" {
+		account, _ = trace.ParseAccount(s.account) // checked when the file was read
+	}
+	if s.window.name == "" {
+		return []*view{s.see(t, o, account, "", always, never)}, ""
+	}
+	var names []string
+	for _, w := range t.Windows {
+		if !slices.Contains(names, w.Name) {
+			names = append(names, w.Name)
+		}
+		if w.Name == s.window.name && (s.window.index == 0 || s.window.index == w.Index) {
+			label := w.Name
+			if w.Index > 0 {
+				label = fmt.Sprintf("%s[%d]", w.Name, w.Index)
+			}
+			views = append(views, s.see(t, o, account, label, w.From.UnixNano(), w.To.UnixNano()))
+		}
+	}
+	switch {
+	case len(views) > 0:
+		return views, ""
+	case len(names) == 0:
+		return nil, fmt.Sprintf("the record has no window %s, nor any other", s.window.text)
+	}
+	return nil, fmt.Sprintf("the record has no window %s, only %s", s.window.text, strings.Join(names, ", "))
+}
+
+// see takes a stretch of the record.
+func (s *scope) see(t *trace.Trace, o Options, account trace.Account, label string, from, to int64) *view {
+	v := &view{t: t, scope: s, label: label, from: from, to: to, account: account, strict: o.Strict}
+	var ids []int
+	for _, f := range t.Capture.Flows {
+		if s.flow != nil && !s.flow.takes(f) {
+			continue
+		}
+		if ps := during(f.Packets, from, to); len(ps) > 0 {
+			v.parts = append(v.parts, part{f, ps})
+			ids = append(ids, f.ID)
+		}
+	}
+	limits := trace.Scope{}
+	if s.window.name != "" {
+		limits.From, limits.To = time.Unix(0, from).UTC(), time.Unix(0, to).UTC()
+	}
+	if s.flow != nil && len(ids) > 0 {
+		limits.Flows = ids
+	}
+	v.proof = prove(t, limits, o.Strict)
+	return v
+}
+
+// during gives the packets of a stretch, without copying where all of them are in it.
+func during(ps []flow.Packet, from, to int64) []flow.Packet {
+	outside := func(p flow.Packet) bool { return p.Time < from || p.Time >= to }
+	if !slices.ContainsFunc(ps, outside) {
+		return ps
+	}
+	return slices.DeleteFunc(slices.Clone(ps), outside)
+}
+
+// where ends a sentence about something that was not found: " in window get to beam.soracom.io".
+func (v *view) where() string {
+	var b strings.Builder
+	if v.scope.phase != nil {
+		fmt.Fprintf(&b, " of phase %s", v.scope.phase)
+	}
+	if v.scope.flow != nil {
+		fmt.Fprintf(&b, " with %s", v.scope.flow.text)
+	}
+	switch {
+	case v.label != "":
+		fmt.Fprintf(&b, " in window %s", v.label)
+	case v.scope.window.name != "":
+		fmt.Fprintf(&b, " in window %s", v.scope.window.text)
+	}
+	return b.String()
+}
+
+// sure says whether the flows in view are there by what their packets themselves show. A name comes from other packets,
+// a DNS answer above all: where those may be missing, flows are taken in or left out wrongly.
+func (v *view) sure() bool {
+	return v.proof.state != trace.Broken || v.scope.flow == nil || !v.scope.flow.byName()
+}
+
+// oriented says whether it is certain which side of the flow is the device. Where devices had to be inferred it is the
+// opener, and a record with holes may lack the opening.
+func (v *view) oriented(f *flow.Flow) bool {
+	if !f.Inferred || v.proof.state != trace.Broken {
+		return true
+	}
+	if f.Kind == packet.UDP && f.Peer.Port() == 53 {
+		return true
+	}
+	for i := range f.Packets {
+		p := &f.Packets[i]
+		if p.Flags&packet.SYN != 0 && (p.Flags&packet.ACK == 0) == (p.Dir == flow.Up) {
+			return true
+		}
+	}
+	return false
+}
+
+// selector picks flows.
+type selector struct {
+	text   string
+	peer   *target
+	proto  string
+	port   int
+	device *target
+}
+
+// protos are the names of the kinds of flows.
+var protos = map[packet.Kind]string{packet.TCP: "tcp", packet.UDP: "udp", packet.ICMP: "icmp", packet.ICMPv6: "icmpv6",
+	packet.ARP: "arp", packet.Other: "other"}
+
+func (s *selector) takes(f *flow.Flow) bool {
+	return (s.proto == "" || protos[f.Kind] == s.proto) &&
+		(s.port == 0 || int(f.Peer.Port()) == s.port) &&
+		(s.device == nil || s.device.holds(f.Device.Addr(), 0, nil)) &&
+		(s.peer == nil || s.peer.flow(f))
+}
+
+func (s *selector) byName() bool { return s.peer != nil && s.peer.name != "" }
+
+// selectorForm is the form of a flow selector: a place, or a mapping.
+func selectorForm() scenario.Form[*selector] {
+	object := &scenario.Object[selector]{
+		Name: "a flow selector", Doc: "Which flows the claim is about: all that it says must fit.",
+		Keys: []scenario.Key[selector]{
+			scenario.Field("peer", "Who the device talked to: a name, an address, a network, with or without a port.", targetForm(),
+				func(s *selector) **target { return &s.peer }),
+			scenario.Field("proto", "The protocol.", scenario.Choice("protocol", "tcp", "udp", "icmp", "icmpv6", "arp", "other"),
+				func(s *selector) *string { return &s.proto }),
+			scenario.Field("port", "The peer's port.", scenario.Count(1, 65535), func(s *selector) *int { return &s.port }),
+			scenario.Field("device", "The device's address or network, where a record has several.", deviceForm(),
+				func(s *selector) **target { return &s.device }),
+		},
+	}
+	return either(
+		scenario.Form[*selector]{
+			Schema: targetForm().Schema,
+			Read: func(errs *scenario.Errors, name string, v scenario.Value) *selector {
+				return &selector{text: v.Text(), peer: targetForm().Read(errs, name, v)}
+			},
+		},
+		scenario.Form[*selector]{
+			Schema: object.Schema,
+			Read: func(errs *scenario.Errors, name string, v scenario.Value) *selector {
+				s := object.Read(errs, name, v)
+				s.text = strings.Trim(v.Text(), "{}")
+				return &s
+			},
+		})
+}
