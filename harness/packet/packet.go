@@ -110,8 +110,11 @@ type Packet struct {
 
 	HasGRESeq bool
 	GRESeq    uint32
+	GRESource uint32 // whose sequence it is: a number for each sender, receiver and key, meaningful where HasGRESeq
 
-	HeaderLen  int    // bytes before the transport payload, Ethernet (14, and 4 a tag) included
+	// HeaderLen counts the bytes before the transport payload, those of Ethernet (14, and 4 a tag) included. Where the
+	// packet came without Ethernet (raw IP, SLL, PPP, GRE 0x0800), 14 stands for it, so that figures of all mirrors compare.
+	HeaderLen  int
 	WireLen    int    // the inner Ethernet frame without padding: HeaderLen + PayloadLen of this packet alone
 	PayloadLen int    // transport payload by the headers' lengths; of the whole datagram where fragments were joined
 	Payload    []byte // the captured part of it
