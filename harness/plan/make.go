@@ -25,7 +25,7 @@ func Make(s *scenario.Scenario, a Abilities, overrides map[string]string) (*Plan
 	for _, steps := range [][]scenario.Step{s.Setup, s.Steps, s.Cleanup} {
 		b.gatherNames(steps)
 	}
-	p := &Plan{Scenario: s, Secrets: maps.Clone(s.Secrets), Vars: b.resolveVars(overrides)}
+	p := &Plan{Scenario: s, Secrets: maps.Clone(s.Secrets), Vars: b.resolveVars(overrides), Expect: s.Expect}
 	top := scope{vars: p.Vars}
 	p.Setup = b.steps("setup", s.Setup, top)
 	p.Steps = b.steps("steps", s.Steps, top)

@@ -68,6 +68,7 @@ type Plan struct {
 	Scenario *scenario.Scenario
 	Vars     map[string]string // after overrides, references among them resolved; claims in place use them too
 	Secrets  map[string]string // name → environment variable that holds it
+	Expect   scenario.Expect   // the scenario's claims; Vars may stand in those in place, and all are known
 	Setup    []Step
 	Steps    []Step
 	Cleanup  []Step

@@ -1,5 +1,3 @@
-// Package scenario reads scenario files: YAML in, a Scenario or every error at once out, each with file, line, column
-// and what was meant. It knows the language's form, not what a bench can do (that is package plan).
 package scenario
 
 import (
