@@ -29,6 +29,10 @@ const (
 	etherLen = 14 // destination, source, type
 	tagLen   = 4
 
+	// maxFrame bounds what is believed of a frame's length where nothing else is said of it: more than segmentation
+	// offload joins.
+	maxFrame = 1 << 20
+
 	// maxDepth bounds headers within headers: tunnels, and frames within labels.
 	maxDepth = 16
 )
@@ -67,7 +71,7 @@ func (d *Decoder) Decode(f Frame, p *Packet) Result {
 	d.key = pathKey{}
 	d.depth, d.headers, d.cut = 0, etherLen, false
 
-	room := max(f.Length, len(f.Data))
+	room := max(min(f.Length, maxFrame), len(f.Data))
 	var r Result
 	if f.Link == linkEthernet {
 		r = d.ethernet(p, f.Data, room)

@@ -60,6 +60,9 @@ func (d *Decoder) etherType(p *Packet, kind uint16, b []byte, room int) Result {
 	case typeBridged:
 		return d.ethernet(p, b, room)
 	}
+	if r, ok := d.uncommon(p, kind, b, room); ok {
+		return r
+	}
 	if kind < minType {
 		return d.ieee8023(p, int(kind), b, room)
 	}

@@ -59,7 +59,7 @@ func (d *Decoder) fragment(p *Packet, id uint32, offset int, more bool, b []byte
 	if offset+room > maxDatagram || room == 0 {
 		return d.other(p, b, room)
 	}
-	if len(b) < room {
+	if len(b) < room || d.cut {
 		if offset == 0 { // it can't become whole, but its headers are here
 			return d.transport(p, b, room)
 		}

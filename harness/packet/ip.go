@@ -60,6 +60,7 @@ func (d *Decoder) ipv4(p *Packet, b []byte, room int) Result {
 		b = b[:total]
 	}
 	d.cut = d.cut || len(b) < total
+	total = d.believed(total, room)
 	p.TTL = b[8]
 	p.Proto = b[9]
 	p.IPID, p.HasIPID = binary.BigEndian.Uint16(b[4:]), true
@@ -72,6 +73,16 @@ func (d *Decoder) ipv4(p *Packet, b []byte, room int) Result {
 		return d.fragment(p, uint32(p.IPID), int(place&0x1fff)*8, place&0x2000 != 0, b, room)
 	}
 	return d.transport(p, b, room)
+}
+
+// believed gives the length of an IP packet that claims so many bytes where the layers around it have room for others.
+// Inside a tunnel the claim counts, because a mirror may cut a packet to fit its own. On the wire nothing cuts a frame, so
+// that a claim beyond the frame's length is damage.
+func (d *Decoder) believed(claim, room int) int {
+	if d.key.chain == 0 && claim > room {
+		return room
+	}
+	return claim
 }
 
 // ipv6 decodes an IPv6 header (RFC 8200, 3) and what it carries.
@@ -91,9 +102,10 @@ func (d *Decoder) ipv6(p *Packet, b []byte, room int) Result {
 	d.headers += ipv6Len
 	b, room = b[ipv6Len:], room-ipv6Len
 	if length > 0 { // 0: a jumbogram, or left to the network card
-		b, room = b[:min(len(b), length)], length
+		b = b[:min(len(b), length)]
+		d.cut = d.cut || len(b) < length
+		room = d.believed(length, room)
 	}
-	d.cut = d.cut || len(b) < room
 	return d.extensions(p, b, room)
 }
 

@@ -10,15 +10,21 @@ const (
 	linkNull     = 0
 	linkEthernet = 1
 	linkPPP      = 9
+	linkFDDI     = 10
 	linkRaw12    = 12
 	linkRaw14    = 14
 	linkPPPHDLC  = 50
 	linkRaw      = 101
 	linkCHDLC    = 104
+	link80211    = 105
 	linkLoop     = 108
 	linkSLL      = 113
+	linkRadiotap = 127
+	linkARCNET   = 129
+	linkJuniper  = 178
 	linkIPv4     = 228
 	linkIPv6     = 229
+	linkNFLOG    = 239
 	linkSLL2     = 276
 )
 
@@ -26,15 +32,16 @@ const (
 var linkNames = map[uint16]string{
 	linkNull: "NULL", linkEthernet: "ETHERNET", linkPPP: "PPP", linkRaw12: "RAW", linkRaw14: "RAW", linkPPPHDLC: "PPP_HDLC",
 	linkRaw: "RAW", linkCHDLC: "C_HDLC", linkLoop: "LOOP", linkSLL: "LINUX_SLL", linkIPv4: "IPV4", linkIPv6: "IPV6", linkSLL2: "LINUX_SLL2",
-	3: "AX25", 6: "IEEE802_5", 7: "ARCNET_BSD", 8: "SLIP", 10: "FDDI", 51: "PPP_ETHER", 100: "ATM_RFC1483", 105: "IEEE802_11",
+	linkFDDI: "FDDI", link80211: "IEEE802_11", linkRadiotap: "IEEE802_11_RADIOTAP", linkARCNET: "ARCNET_LINUX", linkJuniper: "JUNIPER_ETHER", linkNFLOG: "NFLOG",
+	3: "AX25", 6: "IEEE802_5", 7: "ARCNET_BSD", 8: "SLIP", 51: "PPP_ETHER", 100: "ATM_RFC1483",
 	106: "ATM_CLIP", 107: "FRELAY", 114: "LTALK", 117: "PFLOG", 119: "IEEE802_11_PRISM", 122: "IP_OVER_FC", 123: "SUNATM",
-	127: "IEEE802_11_RADIOTAP", 129: "ARCNET_LINUX", 130: "JUNIPER_MLPPP", 131: "JUNIPER_MLFR", 132: "JUNIPER_ES",
+	130: "JUNIPER_MLPPP", 131: "JUNIPER_MLFR", 132: "JUNIPER_ES",
 	133: "JUNIPER_GGSN", 134: "JUNIPER_MFR", 135: "JUNIPER_ATM2", 137: "JUNIPER_ATM1", 138: "APPLE_IP_OVER_IEEE1394",
 	143: "DOCSIS", 144: "LINUX_IRDA", 147: "USER0", 149: "USER2", 163: "IEEE802_11_AVS", 164: "JUNIPER_MONITOR",
-	165: "BACNET_MS_TP", 166: "PPP_PPPD", 177: "LINUX_LAPD", 178: "JUNIPER_ETHER", 179: "JUNIPER_PPP", 180: "JUNIPER_FRELAY",
+	165: "BACNET_MS_TP", 166: "PPP_PPPD", 177: "LINUX_LAPD", 179: "JUNIPER_PPP", 180: "JUNIPER_FRELAY",
 	181: "JUNIPER_CHDLC", 182: "JUNIPER_MFR", 187: "BLUETOOTH_HCI_H4", 189: "USB_LINUX", 192: "PPI", 195: "IEEE802_15_4_WITHFCS",
 	197: "ERF", 201: "BLUETOOTH_HCI_H4_WITH_PHDR", 220: "USB_LINUX_MMAPPED", 226: "IPNET", 227: "CAN_SOCKETCAN",
-	230: "IEEE802_15_4_NOFCS", 239: "NFLOG", 240: "NETANALYZER", 247: "INFINIBAND", 249: "USBPCAP", 251: "BLUETOOTH_LE_LL",
+	230: "IEEE802_15_4_NOFCS", 240: "NETANALYZER", 247: "INFINIBAND", 249: "USBPCAP", 251: "BLUETOOTH_LE_LL",
 	253: "NETLINK", 255: "BLUETOOTH_BREDR_BB", 256: "BLUETOOTH_LE_LL_WITH_PHDR", 258: "PKTAP", 271: "VSOCK", 272: "NORDIC_BLE",
 	281: "DSA_TAG_BRCM", 283: "IEEE802_15_4_TAP", 284: "DSA_TAG_DSA", 285: "DSA_TAG_EDSA",
 }
@@ -42,7 +49,8 @@ var linkNames = map[uint16]string{
 // LinkName names a link type for messages, and says whether it is decoded.
 func LinkName(link uint16) (name string, supported bool) {
 	switch link {
-	case linkNull, linkEthernet, linkPPP, linkRaw12, linkRaw14, linkPPPHDLC, linkRaw, linkCHDLC, linkLoop, linkSLL, linkIPv4, linkIPv6, linkSLL2:
+	case linkNull, linkEthernet, linkPPP, linkRaw12, linkRaw14, linkPPPHDLC, linkRaw, linkCHDLC, linkLoop, linkSLL, linkIPv4, linkIPv6, linkSLL2,
+		linkFDDI, link80211, linkRadiotap, linkARCNET, linkJuniper, linkNFLOG:
 		supported = true
 	}
 	name, known := linkNames[link]
@@ -73,6 +81,18 @@ func (d *Decoder) link(p *Packet, link uint16, b []byte, room int) Result {
 		return d.hdlc(p, b, room)
 	case linkCHDLC:
 		return d.ciscoHDLC(p, b, room)
+	case linkRadiotap:
+		return d.radiotap(p, b, room)
+	case link80211:
+		return d.wireless(p, b, room, false)
+	case linkFDDI:
+		return d.fddi(p, b, room)
+	case linkARCNET:
+		return d.arcnet(p, b, room)
+	case linkJuniper:
+		return d.juniper(p, b, room)
+	case linkNFLOG:
+		return d.nflog(p, b, room)
 	}
 	return Undecodable
 }

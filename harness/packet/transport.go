@@ -27,16 +27,13 @@ func (d *Decoder) transport(p *Packet, b []byte, room int) Result {
 	return d.other(p, b, room)
 }
 
-// tcp decodes a TCP header (RFC 9293, 3.1). One whose length is impossible counts as a segment without payload, as
-// long as its fixed part is there.
+// tcp decodes a TCP header (RFC 9293, 3.1). A length below that of the fixed part is no reason to lose the segment: the
+// payload then begins where the length says, and a length beyond the packet leaves none.
 func (d *Decoder) tcp(p *Packet, b []byte, room int) Result {
 	if len(b) < tcpLen {
 		return d.short(p, b, room)
 	}
-	header := int(b[12]>>4) * 4
-	if header < tcpLen || header > room {
-		header = room
-	}
+	header := min(int(b[12]>>4)*4, room)
 	p.Kind = TCP
 	p.SrcPort, p.DstPort = binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:])
 	p.Seq, p.Ack = binary.BigEndian.Uint32(b[4:]), binary.BigEndian.Uint32(b[8:])

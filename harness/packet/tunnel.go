@@ -7,6 +7,8 @@ const (
 	portGTPU   = 2152
 	portTeredo = 3544
 	portVXLAN  = 4789
+	portGPE    = 4790 // VXLAN with a protocol field
+	portAYIYA  = 5072
 	portGENEVE = 6081
 )
 
@@ -203,24 +205,52 @@ func (d *Decoder) udpTunnel(p *Packet, b []byte, room int) (Result, bool) {
 	switch {
 	case p.DstPort == portVXLAN || d.vxlanPort(p.DstPort):
 		return d.vxlan(p, b, room)
+	case p.DstPort == portGPE:
+		return d.vxlanGPE(p, b, room)
 	case p.DstPort == portGENEVE:
 		return d.geneve(p, b, room)
 	case p.DstPort == portGTPU || p.SrcPort == portGTPU:
 		return d.gtpu(p, b, room)
 	case p.DstPort == portTeredo || p.SrcPort == portTeredo:
 		return d.teredo(p, b, room)
+	case p.DstPort == portAYIYA || p.SrcPort == portAYIYA:
+		return d.ayiya(p, b, room)
 	}
 	return 0, false
 }
 
 func (d *Decoder) vxlanPort(port uint16) bool { return len(d.ports) > 0 && d.ports[port] }
 
-// vxlan takes VXLAN off (RFC 7348, 5), where the bit is set that makes its network identifier valid.
+// vxlan takes VXLAN off (RFC 7348, 5). The bit that makes its network identifier valid is missing in some senders' work,
+// which passes where the frame inside is of a well-known type.
 func (d *Decoder) vxlan(p *Packet, b []byte, room int) (Result, bool) {
-	if len(b) < 8 || b[0]&0x08 == 0 || !d.enter(VXLAN, binary.BigEndian.Uint32(b[4:])>>8, p) {
+	if len(b) < 8 || b[0]&0x08 == 0 && !plausibleFrame(b[8:]) || !d.enter(VXLAN, binary.BigEndian.Uint32(b[4:])>>8, p) {
 		return 0, false
 	}
 	return d.ethernet(p, b[8:], room-8), true
+}
+
+// vxlanGPE takes VXLAN-GPE off (draft-ietf-nvo3-vxlan-gpe, 3.2), whose fourth byte says what is inside.
+func (d *Decoder) vxlanGPE(p *Packet, b []byte, room int) (Result, bool) {
+	const four, six, frame = 1, 2, 3
+	if len(b) < 8 || b[3] < four || b[3] > frame || !d.enter(VXLAN, binary.BigEndian.Uint32(b[4:])>>8, p) {
+		return 0, false
+	}
+	if b[3] == frame {
+		return d.ethernet(p, b[8:], room-8), true
+	}
+	return d.ip(p, b[8:], room-8), true
+}
+
+func plausibleFrame(b []byte) bool {
+	if len(b) < etherLen {
+		return false
+	}
+	switch binary.BigEndian.Uint16(b[12:]) {
+	case typeIPv4, typeIPv6, typeARP, typeVLAN:
+		return true
+	}
+	return false
 }
 
 // geneve takes GENEVE off (RFC 8926, 3.4), its options unread.
