@@ -245,3 +245,34 @@ func TestMakeLeavesTheScenarioAsItIs(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 3, p.Steps[1].Repeat)
 }
+
+// Whatever a file says, planning ends, and every mistake has a place.
+func FuzzMake(f *testing.F) {
+	f.Add([]byte(whole))
+	for _, s := range []string{
+		"name: x\nvars: {a: \"${a}\"}\nsteps:\n  - device.udp: {to: \"${a}\"}\n",
+		"name: x\nsecrets: {k: K}\nsteps:\n  - repeat: 2\n    steps:\n      - device.start: [\"${k}\", \"${cycle}\"]\n        as: y\n        when: ${y[1]} == 'z'\n",
+		"name: x\nsteps:\n  - await: {packet: {to: \"${\"}}\n  - wait: ${w}\n",
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s, err := scenario.Parse("f.yaml", data)
+		if err != nil {
+			return
+		}
+		for _, can := range []plan.Abilities{abilities(), {}, {Unknown: true}} {
+			p, err := plan.Make(s, can, nil)
+			if err == nil {
+				require.Len(t, p.Steps, len(s.Steps))
+				continue
+			}
+			var errs scenario.Errors
+			require.ErrorAs(t, err, &errs)
+			for _, e := range errs {
+				require.Positive(t, e.Pos.Line, e.Message)
+				require.Positive(t, e.Pos.Column, e.Message)
+			}
+		}
+	})
+}

@@ -45,7 +45,7 @@ var language = scenarioObject(stepObject())
 func scenarioObject(step *Object[Step]) *Object[Scenario] {
 	steps := ListOf(1, step.Form())
 	device := &Object[DeviceWant]{
-		Name: "a device", Doc: "Which device of the bench the scenario wants.",
+		Name: "a device", Like: "{model: wio-lte}", Doc: "Which device of the bench the scenario wants.",
 		Keys: []Key[DeviceWant]{
 			Field("model", "The device's model, as its label on the bench says: wio-lte.", Text("a model"), func(d *DeviceWant) *string { return &d.Model }),
 			Field("driver", "The driver that operates it.", Text("a driver's name"), func(d *DeviceWant) *string { return &d.Driver }),
@@ -115,7 +115,7 @@ var verbs = []struct{ key, options string }{
 
 func stepObject() *Object[Step] {
 	patterns := OneOrMany(PatternForm())
-	step := &Object[Step]{Name: "a step", Doc: "One verb with its argument, and what may stand beside it.", Check: checkStep, Rules: stepRules()}
+	step := &Object[Step]{Name: "a step", Like: "{device.VERB: …}", Doc: "One verb with its argument, and what may stand beside it.", Check: checkStep, Rules: stepRules()}
 	step.Keys = []Key[Step]{
 		Each("device.", "A verb of the device's driver, with its argument.", Anything(), verbOf(Device)),
 		Each("carrier.", "A verb of the carrier, with its argument.", Anything(), verbOf(Carrier)),
@@ -153,7 +153,7 @@ func repeatForm() Form[string] {
 
 func awaitObject() *Object[Await] {
 	packet := &Object[PacketWant]{
-		Name: "a packet", Doc: "A packet of the device; what is not said is not cared about.",
+		Name: "a packet", Like: "{direction: up, to: beam.soracom.io}", Doc: "A packet of the device; what is not said is not cared about.",
 		Keys: []Key[PacketWant]{
 			Field("direction", "up (from the device) or down (to it).", Choice("direction", Directions...), func(p *PacketWant) *string { return &p.Direction }),
 			Field("to", "Where it goes: a name or an address, with or without a port.", Text("a name or an address"), func(p *PacketWant) *string { return &p.To }),
@@ -175,7 +175,7 @@ func awaitObject() *Object[Await] {
 		names[i] = c.Name
 	}
 	return &Object[Await]{
-		Name: "an await", Doc: "What to wait for: exactly one of these.", Keys: conditions,
+		Name: "a condition", Like: "{quiet: 90s}", Doc: "What to wait for: exactly one of these.", Keys: conditions,
 		Rules: []map[string]any{{"minProperties": 1, "maxProperties": 1}},
 		Check: func(errs *Errors, a *Await, v Value, known bool) {
 			a.Pos = v.Pos

@@ -9,6 +9,7 @@ import (
 // Object is a mapping with known keys, read into a T.
 type Object[T any] struct {
 	Name string // in messages: "a step"
+	Like string // an example for messages: "{model: wio-lte}"; may be left out
 	Doc  string
 	Keys []Key[T]
 	// Rest takes keys that are not among Keys; without it they are mistakes.
@@ -50,7 +51,11 @@ func (o *Object[T]) Form() Form[T] { return Form[T]{Read: o.Read, Schema: o.Sche
 // Read reads a mapping; see Form.
 func (o *Object[T]) Read(errs *Errors, name string, v Value) (t T) {
 	if v.Map == nil {
-		errs.Addf(v.Pos, "%s: want %s, a mapping; got %s", name, o.Name, v.Kind())
+		like := "a mapping"
+		if o.Like != "" {
+			like += " such as " + o.Like
+		}
+		errs.Addf(v.Pos, "%s: want %s, %s; got %s", name, o.Name, like, v.Kind())
 		return t
 	}
 	seen, known := map[string]bool{}, true

@@ -118,11 +118,11 @@ func TestParseErrors(t *testing.T) {
 		{"negative length", head + "wait: -5s\n", `3:11: wait: "-5s" is not above zero`},
 		{"sign inside", head + "wait: 1d-5s\n", `3:11: wait: "1d-5s" is not a length of time: a sign stands in front`},
 		{"wrong type", "name: [x]\nsteps:\n  - wait: {a: 1}\n", "1:7: name: want a scenario's name such as wio-lte/http, got a list\nf.yaml:3:11: wait: want a length of time such as 90s, got a mapping"},
-		{"device as a word", "name: x\ndevice: wio-lte\nsteps:\n  - wait: 1s\n", `2:9: device: want a device, a mapping; got "wio-lte"`},
+		{"device as a word", "name: x\ndevice: wio-lte\nsteps:\n  - wait: 1s\n", `2:9: device: want a device, a mapping such as {model: wio-lte}; got "wio-lte"`},
 		{"nothing as a text", "name: x\nabout:\nsteps:\n  - wait: 1s\n", "2:7: about: want a sentence, got nothing"},
 		{"two verbs", head + "device.x:\n    wait: 1s\n", `4:5: a step has one verb, and here is a second: "wait" beside "device.x"; write two steps`},
 		{"no verb", head + "within: 5s\n", "3:5: a step needs a verb: device.VERB, carrier.VERB, wait, await or steps"},
-		{"step is a word", head + "wait\n", `3:5: steps[0]: want a step, a mapping; got "wait"`},
+		{"step is a word", head + "wait\n", `3:5: steps[0]: want a step, a mapping such as {device.VERB: …}; got "wait"`},
 		{"option of no meaning", head + "wait: 1s\n    within: 5s\n", `4:5: "within" has no meaning beside "wait"`},
 		{"repeat beside a verb", head + "device.x:\n    repeat: 3\n", `4:5: "repeat" has no meaning beside "device.x": put the step under steps`},
 		{"expect beside an await", head + "await: {quiet: 1s}\n    expect: x\n", `4:5: "expect" has no meaning beside "await": await: {console: PATTERN} waits for a line`},
@@ -131,9 +131,10 @@ func TestParseErrors(t *testing.T) {
 		{"look-around", head + "device.x:\n    never: 'a(?=b)'\n", `4:12: never: bad pattern: invalid or unsupported Perl syntax at "(?=" (patterns are RE2: no look-around, no back-references)`},
 		{"empty pattern", head + "device.x:\n    expect: ''\n", "4:13: expect: an empty pattern matches everything"},
 		{"pattern is a mapping", head + "device.x:\n    expect: {a: b}\n", "4:13: expect: want a pattern, got a mapping"},
+		{"condition as a word", head + "await: 90s\n", `3:12: await: want a condition, a mapping such as {quiet: 90s}; got "90s"`},
 		{"no condition", head + "await: {}\n", "3:12: await needs one of quiet, event, packet, mqtt, console"},
 		{"two conditions", head + "await: {quiet: 1s, event: a.b}\n", `3:24: await has one condition, and here is a second: "event"; write two steps`},
-		{"condition mistyped", head + "await: {quite: 1s}\n", `3:13: unknown key "quite" in an await: did you mean "quiet"?`},
+		{"condition mistyped", head + "await: {quite: 1s}\n", `3:13: unknown key "quite" in a condition: did you mean "quiet"?`},
 		{"direction mistyped", head + "await: {packet: {direction: upp}}\n", `3:33: direction: unknown direction "upp": did you mean "up"?`},
 		{"phase mistyped", head + "await: {packet: {phase: tcp_handshak}}\n", `3:29: phase: unknown phase "tcp_handshak": did you mean "tcp_handshake"?`},
 		{"mqtt mistyped", head + "await: {mqtt: pubak}\n", `3:19: mqtt: unknown MQTT message "pubak": did you mean "puback"?`},
@@ -188,6 +189,18 @@ scenarios/wio-lte/http.yaml:7:13: within: "60" has no unit: write 60s, 2m, 500ms
 scenarios/wio-lte/http.yaml:8:20: quiet: "90" has no unit: write 90s, 2m, 500ms
 scenarios/wio-lte/http.yaml:9:10: expect[0]: want a list like the first, got a list
 6 errors`)
+}
+
+// Files come from every editor: their line ends and byte order marks are not the user's mistakes.
+func TestLineEndsAndByteOrderMarks(t *testing.T) {
+	crlf := strings.ReplaceAll("name: x\nsteps:\n  - wait: 1s\nexpect:\n  - resets: none\n", "\n", "\r\n")
+	s, err := scenario.Parse("f.yaml", []byte("\ufeff"+crlf))
+	require.NoError(t, err)
+	require.Equal(t, "x", s.Name)
+	require.Equal(t, "expect:\r\n  - resets: none\r\n", string(s.Expect.Inline))
+	require.Equal(t, 4, s.Expect.Line)
+	_, err = scenario.Parse("f.yaml", []byte("\ufeff"+strings.Replace(crlf, "wait", "wiat", 1)))
+	require.ErrorContains(t, err, `f.yaml:3:5: unknown key "wiat" in a step: did you mean "wait"?`)
 }
 
 func TestClaimsInPlaceKeepTheirPlaces(t *testing.T) {
