@@ -46,7 +46,7 @@ func Text(what string) Form[string] {
 
 // Word is a text of a certain shape, as in "a window's name such as get_1".
 func Word(what string, shape *regexp.Regexp) Form[string] {
-	return scalar(what, map[string]any{"type": "string", "pattern": shape.String()},
+	return scalar(what, map[string]any{"type": []string{"string", "number", "boolean"}, "pattern": shape.String()},
 		func(_ Value, text string) (string, error) {
 			if !shape.MatchString(text) {
 				return "", fmt.Errorf("%q is not %s", text, what)

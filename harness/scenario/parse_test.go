@@ -272,9 +272,11 @@ func FuzzParse(f *testing.F) {
 			f.Add(data)
 		}
 	}
+	schema := compile(f, scenario.Schema())
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s, err := scenario.Parse("f.yaml", data)
 		if err == nil {
+			require.NoError(t, validate(t, schema, data), "what the parser takes, an editor does not mark as wrong")
 			require.NotEmpty(t, s.Name)
 			require.NotEmpty(t, s.Steps)
 			if s.Expect.Inline != nil {

@@ -2,6 +2,7 @@ package scenario_test
 
 import (
 	"bytes"
+	"math"
 	"os"
 	"path/filepath"
 	"testing"
@@ -14,7 +15,7 @@ import (
 )
 
 // compile makes a validator of a schema.
-func compile(t *testing.T, schema []byte) *jsonschema.Schema {
+func compile(t testing.TB, schema []byte) *jsonschema.Schema {
 	t.Helper()
 	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema))
 	require.NoError(t, err)
@@ -28,9 +29,36 @@ func compile(t *testing.T, schema []byte) *jsonschema.Schema {
 // validate judges a YAML text by a schema, as an editor does.
 func validate(t *testing.T, schema *jsonschema.Schema, text []byte) error {
 	t.Helper()
-	var value any
-	require.NoError(t, yaml.Unmarshal(text, &value))
-	return schema.Validate(value)
+	v, err := scenario.Document("f.yaml", 1, text)
+	require.NoError(t, err)
+	return schema.Validate(asJSON(*v))
+}
+
+// asJSON is a value as JSON has it: numbers are numbers, keys are texts.
+func asJSON(v scenario.Value) any {
+	switch {
+	case v.Scalar != nil:
+		var plain any
+		if v.Tag != "!!str" && v.Tag != "!!timestamp" && yaml.Unmarshal([]byte(*v.Scalar), &plain) == nil {
+			if f, ok := plain.(float64); !ok || !math.IsNaN(f) && !math.IsInf(f, 0) {
+				return plain
+			}
+		}
+		return *v.Scalar
+	case v.List != nil:
+		list := make([]any, len(v.List))
+		for i, m := range v.List {
+			list[i] = asJSON(m)
+		}
+		return list
+	case v.Map != nil:
+		mapping := make(map[string]any, len(v.Map))
+		for _, e := range v.Map {
+			mapping[e.Key] = asJSON(e.Value)
+		}
+		return mapping
+	}
+	return nil
 }
 
 func TestSchemaAcceptsWhatTheParserAccepts(t *testing.T) {
