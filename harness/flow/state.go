@@ -1,0 +1,182 @@
+package flow
+
+import (
+	"encoding/binary"
+
+	"github.com/tollgate-iot/tollgate/harness/packet"
+)
+
+// key names a flow: the unordered pair of address and port, the protocol and the path. Port and Proto are zero where
+// the kind has none. a is the lower end, so that both directions have one key.
+type key struct {
+	a, b         packet.Addr
+	aPort, bPort uint16
+	path         uint32
+	kind         packet.Kind
+	proto        uint8
+}
+
+// state is what every open flow costs. It holds no pointer, so the collector never looks at it, and everything that
+// only few flows need is in more.
+type state struct {
+	key         key
+	hash        uint32
+	id          int64
+	start, last int64  // first and latest packet, nanoseconds since the Unix epoch
+	seen        uint32 // second of the tracker's clock at the latest packet
+	due         uint32 // second at which the wheel looks at it
+	next, prev  uint32 // neighbours in its bucket of the wheel; next links the free list too
+	more        uint32 // handle of its more, 0 where none
+	counter     uint32 // handle of its device's IP identification counter, 0 where none
+	rtt         uint32 // microseconds from SYN to the ACK that completed the handshake, 0 where unknown
+	flags       stateFlags
+	device      uint8 // which of both ends is the device: 0 for a, 1 for b
+	trust       trust // how sure device is
+	app         app
+
+	// The first RST, for the close.
+	rstTime        int64
+	rstSeq, rstAck uint32
+
+	cells [hotCells][2]cell // by hotCell of the phase and by end
+	sides [2]side           // by end
+}
+
+type stateFlags uint16
+
+const (
+	flagResumed stateFlags = 1 << iota
+	flagForeign
+	flagInferred
+	flagClosed    // it is over but for stragglers: Linger applies
+	flagRST       // an RST was seen
+	flagRSTByB    // the first RST came from end b
+	flagRSTHasAck // and its acknowledgement number means something
+	flagSYN       // a SYN without ACK was seen
+	flagSYNACK
+	flagMid // payload was first seen without a SYN: a stream joined in the middle
+)
+
+// cell counts the packets of one phase and end. When a number would overflow it is moved to more.
+type cell struct{ packets, bytes uint32 }
+
+// side is one end of a TCP flow as a sender. Ends of other protocols use payload only.
+type side struct {
+	payload       uint64
+	finTime       int64             // of the first FIN, where sideFIN
+	base          uint32            // lowest sequence number known
+	next          uint32            // after the highest sequence number known to have been sent
+	ack           uint32            // highest acknowledgement number sent, where sideAck
+	finEnd        uint32            // after the first FIN
+	finAck        uint32            // what the first FIN acknowledged
+	ends          [maxRanges]uint32 // see ranges.go
+	phases        [maxRanges]Phase
+	syn, fin, rst uint32
+	mss           uint16
+	ipID          uint16 // of its latest packet
+	ipRun         uint8  // how many packets in a row raised ipID by a little
+	ranges        uint8
+	flags         sideFlags
+}
+
+type sideFlags uint8
+
+const (
+	sideSeen  sideFlags = 1 << iota // base and next come from its own packets
+	sideGuess                       // base and next come from what the other end acknowledged
+	sideSYN
+	sideFIN
+	sideAck
+	sideHoles // more has holes of it
+)
+
+// The phases that nearly every flow has are counted in the state itself. A flow that is not TCP has one of the phases
+// that share the first cell.
+const hotCells = 5
+
+var hotCell = func() (h [NumPhases]int8) {
+	for i := range h {
+		h[i] = -1
+	}
+	h[TCPHandshake], h[Request], h[Response], h[TeardownPhase], h[Reset] = 0, 1, 2, 3, 4
+	return h
+}()
+
+// sharedCell says which phase the first cell counts for a flow that is not TCP.
+func sharedCell(k packet.Kind) Phase {
+	switch k {
+	case packet.UDP:
+		return DNS
+	case packet.ICMP, packet.ICMPv6:
+		return ICMP
+	case packet.ARP:
+		return ARP
+	}
+	return Other
+}
+
+// dir gives the direction of packets sent by an end.
+func (s *state) dir(end int) Direction {
+	if end == int(s.device) {
+		return Up
+	}
+	return Down
+}
+
+// keyOf gives the key of a packet's flow and the end that sent it.
+func keyOf(p *packet.Packet, k *key) (end int) {
+	var sp, dp uint16
+	if p.Kind == packet.TCP || p.Kind == packet.UDP {
+		sp, dp = p.SrcPort, p.DstPort
+	}
+	k.path, k.kind, k.proto = p.Path, p.Kind, p.Proto
+	if before(&p.Dst, dp, &p.Src, sp) {
+		k.a, k.b, k.aPort, k.bPort = p.Dst, p.Src, dp, sp
+		return 1
+	}
+	k.a, k.b, k.aPort, k.bPort = p.Src, p.Dst, sp, dp
+	return 0
+}
+
+func before(a *packet.Addr, ap uint16, b *packet.Addr, bp uint16) bool {
+	if x, y := binary.BigEndian.Uint64(a[8:]), binary.BigEndian.Uint64(b[8:]); x != y {
+		return x < y
+	}
+	if x, y := binary.BigEndian.Uint64(a[:]), binary.BigEndian.Uint64(b[:]); x != y {
+		return x < y
+	}
+	return ap < bp
+}
+
+// slab holds all states. Handle 0 is no state.
+type slab struct {
+	chunks [][]state
+	free   uint32
+	used   uint32 // handles ever given out
+	open   int
+}
+
+const chunkBits = 8
+
+func (b *slab) at(h uint32) *state { return &b.chunks[h>>chunkBits][h&(1<<chunkBits-1)] }
+
+func (b *slab) take() (uint32, *state) {
+	b.open++
+	if h := b.free; h != 0 {
+		s := b.at(h)
+		b.free = s.next
+		*s = state{}
+		return h, s
+	}
+	b.used++
+	if int(b.used>>chunkBits) >= len(b.chunks) {
+		b.chunks = append(b.chunks, make([]state, 1<<chunkBits))
+	}
+	return b.used, b.at(b.used)
+}
+
+func (b *slab) give(h uint32) {
+	b.open--
+	s := b.at(h)
+	s.next, b.free = b.free, h
+}

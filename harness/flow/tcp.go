@@ -1,0 +1,148 @@
+package flow
+
+import (
+	"time"
+
+	"github.com/tollgate-iot/tollgate/harness/packet"
+)
+
+// quietTime is how long a flow is silent at least before a keep-alive: what follows sooner is a reordered ACK.
+const quietTime = int64(10 * time.Millisecond)
+
+// tcp takes one TCP segment of a flow into account. It returns the segment's phase and marks.
+func (t *Tracker) tcp(h uint32, s *state, end int, p *packet.Packet) (phase Phase, mark Mark) {
+	d := &s.sides[end]
+	d.payload += uint64(p.PayloadLen)
+	if p.Flags&packet.RST != 0 {
+		t.reset(h, s, end, p)
+		return Reset, 0
+	}
+	length := uint32(p.PayloadLen)
+	if p.Flags&packet.SYN != 0 {
+		t.syn(s, end, p)
+		length++
+	}
+	if p.Flags&packet.FIN != 0 {
+		length++
+	}
+	probe := d.flags&sideSeen != 0 && p.Seq == d.next-1 && t.isProbe(s, end, p)
+	f := inOrder
+	if !probe {
+		f = t.place(s, end, p, length)
+		mark = t.markFate(s, end, f, length)
+	}
+	again := d.flags&sideAck != 0 && d.ack == p.Ack
+	if p.Flags&packet.ACK != 0 && t.acknowledge(s, end, p) {
+		mark |= AckedUnseen
+	}
+	t.countIPID(d, p)
+	if p.Window == 0 && p.Flags&(packet.SYN|packet.FIN) == 0 {
+		mark |= ZeroWindow
+		t.more(s).sides[end].zeroWindows++
+	}
+	switch {
+	case probe:
+		t.more(s).sides[end].keepalives++
+		t.probeSent(s, end, p)
+		return Keepalive, mark | KeepaliveProbe
+	case length == 0 && p.Flags&packet.ACK != 0:
+		phase = t.ackPhase(s, end, p, again)
+	case length == 0:
+		return Other, mark
+	default:
+		phase = t.segmentPhase(h, s, end, p, f)
+	}
+	if p.Flags&packet.FIN != 0 {
+		t.fin(s, end, p)
+	}
+	if s.flags&flagClosed == 0 {
+		t.checkClosed(h, s)
+	}
+	return phase, mark
+}
+
+// markFate turns a segment's fate into marks and counts.
+func (t *Tracker) markFate(s *state, end int, f fate, length uint32) Mark {
+	switch f {
+	case ahead:
+		return AfterGap
+	case reordered:
+		t.more(s).sides[end].outOfOrder++
+		return OutOfOrder
+	case repeated:
+		if length > 0 {
+			t.more(s).sides[end].retransmissions++
+			return Retransmission
+		}
+	}
+	return 0
+}
+
+// syn notes a SYN: the first sequence number, the MSS, and for a SYN-ACK the time the handshake takes.
+func (t *Tracker) syn(s *state, end int, p *packet.Packet) {
+	d := &s.sides[end]
+	d.syn++
+	if p.MSS != 0 {
+		d.mss = p.MSS
+	}
+	d.flags |= sideSYN
+	if p.Flags&packet.ACK != 0 {
+		s.flags |= flagSYNACK
+	} else {
+		s.flags |= flagSYN
+	}
+}
+
+// segmentPhase gives the phase of a segment that takes up sequence numbers.
+func (t *Tracker) segmentPhase(h uint32, s *state, end int, p *packet.Packet, f fate) (phase Phase) {
+	d := &s.sides[end]
+	from := p.Seq
+	switch {
+	case p.Flags&packet.SYN != 0:
+		phase = TCPHandshake
+		if d.base == from || f != repeated {
+			d.note(from, from+1+uint32(p.PayloadLen), phase)
+		}
+		if p.PayloadLen > 0 {
+			t.payloadPhase(h, s, end, p, f)
+		}
+	case p.PayloadLen > 0:
+		phase = t.payloadPhase(h, s, end, p, f)
+	default:
+		phase = TeardownPhase
+	}
+	if p.Flags&packet.FIN != 0 {
+		to := from + uint32(p.PayloadLen)
+		d.note(to, to+1, TeardownPhase)
+	}
+	if m := t.hasMore(s); m != nil && len(m.pending) > 0 {
+		t.resolve(s, m, false)
+	}
+	return phase
+}
+
+// isProbe recognises a keep-alive probe (RFC 9293, 3.8.4) as tshark does: no more than one byte, at the last number
+// sent. A number that is a FIN's, or one just sent, makes it a reordered ACK instead.
+func (t *Tracker) isProbe(s *state, end int, p *packet.Packet) bool {
+	d := &s.sides[end]
+	return p.PayloadLen <= 1 && p.Flags&(packet.SYN|packet.FIN) == 0 &&
+		p.Time-s.last >= quietTime && (d.flags&sideFIN == 0 || d.finEnd != d.next)
+}
+
+// countIPID follows whether an end's IP identification counts up in this flow.
+func (t *Tracker) countIPID(d *side, p *packet.Packet) {
+	if !p.HasIPID {
+		return
+	}
+	switch step := int16(p.IPID - d.ipID); {
+	case step > 0 && step <= 64:
+		if d.ipRun < 255 {
+			d.ipRun++
+		}
+	case step < 0 && step > -64 && d.ipRun >= countingRun:
+		return // a reordered packet
+	default:
+		d.ipRun = 0
+	}
+	d.ipID = p.IPID
+}

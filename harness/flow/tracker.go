@@ -1,0 +1,319 @@
+package flow
+
+import (
+	"slices"
+	"time"
+
+	"github.com/tollgate-iot/tollgate/harness/packet"
+)
+
+// Tracker follows flows. It is not safe for concurrent use.
+//
+// Its memory grows with the flows that are open, not with the packets seen; once warm it allocates nothing per packet
+// unless detail is kept. What it says of a flow does not depend on the order of packets that are near in time, since
+// mirrors reorder neighbours: see ranges.go, sequence.go, stream.go and close.go for how.
+type Tracker struct {
+	opt                   Options
+	detail                bool // Options.KeepFlows, or what implies it
+	idle, idleUDP, linger uint32
+
+	table  table
+	slab   slab
+	mores  mores
+	wheel  wheel
+	clock  clock
+	copies *duplicates
+	gone   [1 << 14]uint32 // hashes of keys let go, to know them when they come back
+	goneBy table           // for its hash: not seeded
+	nextID int64
+
+	byDevice map[deviceKey]uint32
+	devices  []device
+	names    names
+	ipHoles  []IDHole
+	gre      []*grePath
+	greHoles []IDHole
+
+	weight  weight // of the packet at hand
+	kept    Packet // the packet at hand, where packets are not kept
+	scratch Flow   // given to Done where flows are not kept
+}
+
+// MaxDetail bounds each of Flow.Queries, Flow.Exchanges and Flow.Messages.
+const MaxDetail = 1 << 16
+
+// NewTracker makes a Tracker.
+func NewTracker(o Options) *Tracker {
+	t := &Tracker{
+		opt:      o,
+		detail:   o.KeepFlows || o.KeepPackets || o.Seen != nil,
+		idle:     seconds(o.Idle, DefaultIdle),
+		linger:   seconds(o.Linger, DefaultLinger),
+		table:    newTable(),
+		copies:   new(duplicates),
+		goneBy:   table{seed: [2]uint64{0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9}},
+		byDevice: make(map[deviceKey]uint32),
+	}
+	t.idleUDP = min(t.idle, seconds(0, DefaultIdleUDP))
+	if o.Idle > DefaultIdle {
+		t.idleUDP = t.idle
+	}
+	return t
+}
+
+const maxTimeout = 1 << 30 // seconds
+
+func seconds(d, otherwise time.Duration) uint32 {
+	if d <= 0 {
+		d = otherwise
+	}
+	return uint32(min((d+time.Second-1)/time.Second, maxTimeout))
+}
+
+// timeout is how many seconds a flow may be without a packet.
+func (t *Tracker) timeout(s *state) uint32 {
+	switch {
+	case s.key.kind != packet.TCP:
+		return t.idleUDP
+	case s.flags&flagClosed != 0:
+		return t.linger
+	}
+	return t.idle
+}
+
+// Add takes the next packet. It keeps nothing of p.
+func (t *Tracker) Add(p *packet.Packet) {
+	t.passTo(t.clock.see(p.Time))
+	if p.HasGRESeq {
+		t.countGRE(p)
+	}
+	var k key
+	end := keyOf(p, &k)
+	hash := t.table.hash(&k)
+	h := t.table.find(&t.slab, &k, hash)
+	var s *state
+	if h != 0 {
+		s = t.slab.at(h)
+		if t.over(s, p) || s.reopened(end, p) {
+			t.letGo(h, s)
+			h = 0
+		}
+	}
+	if h == 0 {
+		h, s = t.open(&k, hash, end, p)
+	}
+	if t.copies.copied(h, end, p) {
+		t.countCopy(s, end, p)
+		return
+	}
+	t.follow(h, s, end, p)
+}
+
+// follow takes a packet of a flow into account.
+func (t *Tracker) follow(h uint32, s *state, end int, p *packet.Packet) {
+	s.seen = t.wheel.now
+	t.weight = t.weigh(s, end, p)
+	phase, mark := Other, Mark(0)
+	switch p.Kind {
+	case packet.TCP:
+		if p.Flags&packet.SYN != 0 && s.trust < trustOpener {
+			opener := end
+			if p.Flags&packet.ACK != 0 {
+				opener = 1 - end
+			}
+			t.correct(s, opener)
+		}
+		phase, mark = t.tcp(h, s, end, p)
+	case packet.UDP:
+		phase = t.udp(s, end, p)
+	case packet.ICMP, packet.ICMPv6:
+		phase = ICMP
+		s.sides[end].payload += uint64(p.PayloadLen)
+	case packet.ARP:
+		phase = ARP
+	default:
+		s.sides[end].payload += uint64(p.PayloadLen)
+	}
+	t.count(s, end, phase, t.weight)
+	if p.Truncated {
+		t.more(s).sides[end].truncated++
+		mark |= Cut
+	}
+	if p.HasIPID && end == int(s.device) && s.counter != 0 {
+		t.countID(s, p)
+	}
+	s.last = max(s.last, p.Time)
+	if t.detail {
+		t.keep(s, end, p, phase, mark)
+	}
+}
+
+// udp gives the phase of a datagram.
+func (t *Tracker) udp(s *state, end int, p *packet.Packet) Phase {
+	s.sides[end].payload += uint64(p.PayloadLen)
+	switch {
+	case s.port(53):
+		if t.detail && len(p.Payload) > 0 {
+			t.dnsMessage(s, t.more(s), end, p.Payload, p.Time, p.Number)
+		}
+		return DNS
+	case s.port(5353): // multicast DNS (RFC 6762)
+		return DNS
+	}
+	return s.plain(end)
+}
+
+// over says whether a packet comes too late to belong to the flow that has its key.
+func (t *Tracker) over(s *state, p *packet.Packet) bool {
+	return p.Time-s.last > int64(t.timeout(s))*int64(time.Second)
+}
+
+// reopened says whether a packet begins another connection between the same ports: a SYN whose number is not the one
+// of the connection that is known.
+func (s *state) reopened(end int, p *packet.Packet) bool {
+	if p.Kind != packet.TCP || p.Flags&(packet.SYN|packet.ACK|packet.RST) != packet.SYN {
+		return false
+	}
+	d := &s.sides[end]
+	switch {
+	case d.flags&sideSYN != 0:
+		return p.Seq != d.base
+	case d.flags&(sideSeen|sideGuess) != 0:
+		return p.Seq+1 != d.base
+	}
+	return d.rst > 0
+}
+
+// open begins a flow.
+func (t *Tracker) open(k *key, hash uint32, end int, p *packet.Packet) (uint32, *state) {
+	h, s := t.slab.take()
+	s.key, s.hash, s.id = *k, hash, t.nextID
+	t.nextID++
+	s.start, s.last, s.seen = p.Time, p.Time, t.wheel.now
+	t.table.insert(hash, h)
+	t.orient(s, end, p)
+	t.attach(s)
+	if g := t.goneBy.hash(k); t.gone[g%uint32(len(t.gone))] == g && !(p.Kind == packet.TCP && p.Flags&packet.SYN != 0) {
+		s.flags |= flagResumed
+	}
+	t.wheel.link(&t.slab, h, s, t.wheel.now+t.timeout(s)+1)
+	if t.detail {
+		t.begin(s)
+	}
+	return h, s
+}
+
+// passTo moves the clock to a second and looks at the flows whose time has come.
+func (t *Tracker) passTo(now uint32) {
+	from := t.wheel.now
+	if now == from {
+		return
+	}
+	n := min(now-from, wheelSize)
+	t.wheel.now = now
+	for i := range n {
+		bucket := &t.wheel.buckets[(from+1+i)%wheelSize]
+		h := *bucket
+		*bucket = 0
+		for h != 0 {
+			s := t.slab.at(h)
+			next := s.next
+			t.visit(h, s)
+			h = next
+		}
+	}
+}
+
+// visit lets a flow go, or puts it back into the wheel.
+func (t *Tracker) visit(h uint32, s *state) {
+	due := s.seen + t.timeout(s) + 1
+	if int32(due-t.wheel.now) <= 0 {
+		s.next, s.prev = 0, 0
+		t.finish(h, s)
+		return
+	}
+	if m := t.hasMore(s); m != nil && len(m.queue.items) > 0 {
+		if m.queue.waited(t.clock.high) {
+			t.giveUp(s, m)
+		} else {
+			due = t.wheel.now + 1
+		}
+	}
+	t.wheel.link(&t.slab, h, s, due)
+}
+
+// Advance says that the capture's clock has reached a time without a packet: flows are let go and what waited for a
+// reordered packet for too long is read. It is for live captures; the next packet's time does the same.
+func (t *Tracker) Advance(now int64) {
+	if t.clock.began {
+		t.passTo(t.clock.see(now))
+	}
+}
+
+// letGo ends a flow before its time in the wheel.
+func (t *Tracker) letGo(h uint32, s *state) {
+	t.wheel.unlink(&t.slab, s)
+	t.finish(h, s)
+}
+
+// finish gives a flow to Done and forgets it.
+func (t *Tracker) finish(h uint32, s *state) {
+	m := t.hasMore(s)
+	if m != nil {
+		t.giveUp(s, m)
+		t.resolve(s, m, true)
+	}
+	if t.opt.Done != nil {
+		f := &t.scratch
+		if t.detail {
+			f = m.flow
+		}
+		t.sum(f, s, true)
+		t.opt.Done(f)
+	}
+	g := t.goneBy.hash(&s.key)
+	t.gone[g%uint32(len(t.gone))] = g
+	t.table.remove(s.hash, h)
+	if s.more != 0 {
+		t.mores.give(s.more)
+	}
+	t.slab.give(h)
+}
+
+// Flush lets go of all open flows, in the order of their first packets.
+func (t *Tracker) Flush() {
+	open := make([]uint32, 0, t.slab.open)
+	for _, e := range t.table.slots {
+		if e.handle != 0 {
+			open = append(open, e.handle)
+		}
+	}
+	slices.SortFunc(open, func(a, b uint32) int { return int(t.slab.at(a).id - t.slab.at(b).id) })
+	for _, h := range open {
+		t.letGo(h, t.slab.at(h))
+	}
+	for path, both := range t.gre {
+		if both != nil {
+			both[0].settle(t, uint32(path), true)
+			both[1].settle(t, uint32(path), true)
+		}
+	}
+}
+
+// Open is how many flows are open.
+func (t *Tracker) Open() int { return t.slab.open }
+
+func (t *Tracker) countCopy(s *state, end int, p *packet.Packet) {
+	c := &t.more(s).sides[end].duplicates
+	c.packets += uint64(1 + len(p.Pieces))
+	c.payload += uint64(p.PayloadLen)
+	if p.Flags&packet.SYN != 0 {
+		c.syn++
+	}
+	if p.Flags&packet.FIN != 0 {
+		c.fin++
+	}
+	if p.Flags&packet.RST != 0 {
+		c.rst++
+	}
+}
