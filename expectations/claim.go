@@ -101,7 +101,7 @@ func cycles(views []*view, outs []outcome) outcome {
 		if !slices.Contains(got, o.got) && o.got != "" {
 			got = append(got, o.got)
 		}
-		if out.doubt == "" {
+		if out.doubt == "" && out.verdict != verdict.Fail { // a fail is proved
 			out.doubt = o.doubt
 		}
 		if o.verdict != out.verdict {

@@ -176,7 +176,7 @@ func merge(parts ...outcome) outcome {
 		if o.got != "" {
 			got = append(got, o.got)
 		}
-		if out.doubt == "" {
+		if out.doubt == "" && out.verdict != verdict.Fail { // a fail is proved
 			out.doubt = o.doubt
 		}
 		if o.verdict == out.verdict {

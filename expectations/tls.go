@@ -94,12 +94,7 @@ func (c tlsClaim) checkVersion(v *view, p part) outcome {
 }
 
 func (c tlsClaim) checkHandshake(v *view, p part) outcome {
-	m := measure{most: unlimited}
-	for i := range p.packets {
-		if q := &p.packets[i]; q.Phase == flow.TLSHandshake {
-			m.got += v.bytesOf(q)
-		}
-	}
+	m := derived(handshakeBytes(v, p))
 	if v.proof.state != trace.Broken {
 		m.least = m.got
 	}
@@ -109,6 +104,16 @@ func (c tlsClaim) checkHandshake(v *view, p part) outcome {
 		o.witnesses = firstOf(p, flow.TLSHandshake)
 	}
 	return o
+}
+
+// handshakeBytes counts a session's handshake.
+func handshakeBytes(v *view, p part) (n int64) {
+	for i := range p.packets {
+		if q := &p.packets[i]; q.Phase == flow.TLSHandshake {
+			n += v.bytesOf(q)
+		}
+	}
+	return n
 }
 
 // firstOf points to the first packet of a phase.

@@ -1,0 +1,203 @@
+package expectations
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/stretchr/testify/require"
+	"gopkg.in/yaml.v3"
+
+	"github.com/tollgate-iot/tollgate/harness/scenario"
+)
+
+func TestEveryMistakeAtOnceAtItsPlace(t *testing.T) {
+	_, err := Parse("wio-lte/x.yaml", 1, []byte(`acount: soracom
+window: "1get"
+expect:
+  - packets: {upp: <= 8, down: <= x}
+  - bytes: >= 3
+    phse: dns
+  - resets: none
+    account: wire
+  - quiet: {for: 60}
+  - teardown: [clan]
+  - dns: {names: []}
+  - tls: {version: 1.9}
+  - {}
+  - packets: 6..4
+    bytes: 3
+  - destinations: [":99999"]
+  - bytes: 5 foo
+  - retransmissions: < 0
+  - quiet: {to: end, for: 3s}
+  - time: {from: first_packt_up}
+  - carrier: 5
+  - packets: {}
+`))
+	require.Equal(t, `wio-lte/x.yaml:1:1: unknown key "acount" in an expectation: did you mean "account"?
+wio-lte/x.yaml:2:9: window: "1get" is not a window such as get or cycle[3]
+wio-lte/x.yaml:4:15: unknown key "upp" in a packet count: did you mean "up"?
+wio-lte/x.yaml:4:32: down: "x" is not a count: write 3, <= 8, >= 2, 4..6, 20 ±10% or none
+wio-lte/x.yaml:6:5: unknown key "phse" in a claim: did you mean "phase"?
+wio-lte/x.yaml:8:5: "account" means nothing beside "resets": window, flow may stand there
+wio-lte/x.yaml:9:18: for: "60" has no unit: write 60s, 2m, 500ms
+wio-lte/x.yaml:10:16: teardown[0]: unknown way to end "clan": did you mean "clean"?
+wio-lte/x.yaml:11:18: names: the list is empty
+wio-lte/x.yaml:12:20: version: "1.9" is not a TLS version: write 1.0, 1.1, 1.2 or 1.3
+wio-lte/x.yaml:13:5: the claim says nothing: one of packets, bytes, flows, phases, teardown, resets, retransmissions, dns, destinations, tls, mqtt, quiet, duration, gaps, time, reconnect, carrier is missing
+wio-lte/x.yaml:14:14: packets: the range 6..4 is empty: write 4..6
+wio-lte/x.yaml:15:5: "bytes" beside "packets": these are two claims, write each as its own item of the list
+wio-lte/x.yaml:16:20: destinations[0]: ":99999" has no port from 1 to 65535 after its colon
+wio-lte/x.yaml:17:12: bytes: "5 foo" has an unknown unit "foo": write B, kB, KiB, MB, MiB, GB or GiB
+wio-lte/x.yaml:18:22: retransmissions: nothing is < 0: write none for zero
+wio-lte/x.yaml:19:12: a silence ends at a moment (to) or after a time (for): give one of them
+wio-lte/x.yaml:20:11: a time needs "to"
+wio-lte/x.yaml:20:11: a time needs "is"
+wio-lte/x.yaml:20:18: from: unknown moment "first_packt_up": did you mean "first_packet_up"?
+wio-lte/x.yaml:21:14: carrier: "5" is no tolerance: write exact or ±2%
+wio-lte/x.yaml:22:14: a packet count is empty: nothing would be judged
+22 errors`, err.Error())
+	var errs scenario.Errors
+	require.ErrorAs(t, err, &errs)
+}
+
+func TestEmptyFilesAreRefused(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                         "f.yaml:1:1: the file is empty\n1 error",
+		"about: nothing\n":         "f.yaml:1:1: an expectation needs \"expect\"\n1 error",
+		"expect: []\n":             "f.yaml:1:9: expect: the list is empty\n1 error",
+		"[]\n":                     "f.yaml:1:1: expect: the list is empty\n1 error",
+		"just a word\n":            "f.yaml:1:1: expect: want an expectation, a mapping; got \"just a word\"\n1 error",
+		"expect:\n  - {resets: [}": "",
+	} {
+		_, err := Parse("f.yaml", 1, []byte(text))
+		require.Error(t, err, text)
+		if want != "" {
+			require.EqualError(t, err, want)
+		}
+	}
+}
+
+func TestClaimsInAScenarioKeepTheirPlaces(t *testing.T) {
+	_, err := Parse("scenarios/x.yaml", 41, []byte("- resets: nome\n"))
+	require.EqualError(t, err, "scenarios/x.yaml:41:11: resets: \"nome\" is not a count: write 3, <= 8, >= 2, 4..6, 20 ±10% or none\n1 error")
+}
+
+func TestVariables(t *testing.T) {
+	text := []byte("- reconnect: {each: <= 90s, count: \"${cycles}\"}\n- packets: {up: \"<= ${most}\"}\n")
+	_, err := Parse("x.yaml", 1, text)
+	require.ErrorContains(t, err, "x.yaml:1:36: unknown variable ${cycles}: none is known")
+	set, err := ParseVars("x.yaml", 1, []byte("- reconnect: {each: <= 90s, count: \"${cycles}\"}\n"), map[string]string{"cycles": "10"})
+	require.NoError(t, err)
+	require.Equal(t, "reconnect: {each: <= 90s, count: 10}", set.Claims[0].(*claim).text)
+}
+
+func TestWhatAFileShares(t *testing.T) {
+	set, err := Parse("x.yaml", 1, []byte("about: a\naccount: soracom\nwindow: get\nexpect:\n- bytes: 3\n- resets: none\n  window: other[2]\n- reconnect: {}\n- bytes: 1\n  account: wire\n  phase: dns\n  flow: {peer: a.example, port: 80}\n"))
+	require.NoError(t, err)
+	require.Equal(t, "a", set.About)
+	labels := make([]string, len(set.Claims))
+	for i, c := range set.Claims {
+		labels[i] = c.(*claim).scope.label()
+	}
+	require.Equal(t, []string{"window get, account soracom", "window other[2]", "window get", "phase dns, flow peer: a.example, port: 80, window get, account wire"}, labels)
+}
+
+func TestBuiltinFiles(t *testing.T) {
+	require.Equal(t, []string{"button/click", "gps-multiunit/start", "wio-lte/beam-http", "wio-lte/beam-tcp", "wio-lte/beam-udp",
+		"wio-lte/http", "wio-lte/https", "wio-lte/reconnect"}, Names())
+	for _, name := range Names() {
+		set, err := Builtin(name)
+		require.NoError(t, err)
+		require.NotEmpty(t, set.About, name)
+		require.NotEmpty(t, set.Claims, name)
+		_, data, err := Read(name)
+		require.NoError(t, err)
+		require.True(t, strings.HasPrefix(string(data), "# yaml-language-server: $schema=../expectation.schema.json\n"), "editors find the schema")
+	}
+	_, err := Builtin("wio-lte/htpp")
+	require.EqualError(t, err, `read expectations: none is called "wio-lte/htpp": did you mean "wio-lte/http"?`)
+}
+
+// schema compiles the schema that the package gives.
+func schema(t *testing.T) *jsonschema.Schema {
+	t.Helper()
+	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(string(Schema())))
+	require.NoError(t, err)
+	c := jsonschema.NewCompiler()
+	require.NoError(t, c.AddResource("expectation.schema.json", doc))
+	s, err := c.Compile("expectation.schema.json")
+	require.NoError(t, err)
+	return s
+}
+
+// plain turns YAML into what JSON would hold.
+func plain(t *testing.T, text []byte) any {
+	t.Helper()
+	var v any
+	require.NoError(t, yaml.Unmarshal(text, &v))
+	encoded, err := json.Marshal(v)
+	require.NoError(t, err)
+	out, err := jsonschema.UnmarshalJSON(strings.NewReader(string(encoded)))
+	require.NoError(t, err)
+	return out
+}
+
+func TestSchemaAndParserAgree(t *testing.T) {
+	s := schema(t)
+	for _, name := range Names() {
+		_, data, err := Read(name)
+		require.NoError(t, err)
+		require.NoError(t, s.Validate(plain(t, data)), name)
+	}
+	for _, text := range []string{
+		"- packets: 3", "- packets: {up: '<= 8', down: '4..6'}", "- bytes: '860 ±2%'\n  account: wire", "- bytes: 1.5 kB", "- flows: {tcp: none}",
+		"- teardown: clean", "- teardown: [clean, open]", "- resets: none\n  window: cycle[3]", "- quiet: {from: end, for: 60s}", "- duration: '<= 2m'",
+		"- dns: {names: [a.example]}", "- destinations: dns", "- tls: {version: '>= 1.2'}", "- mqtt: {order: [connect, connack]}", "- gaps: {up: '< 1h30m'}",
+		"- reconnect: {each: '<= 90s', count: 10}", "- carrier: exact", "- carrier: {packets: ±2%}", "- time: {from: begin, to: first_syn, is: '<= 3s'}",
+		"- packets: 1\n  flow: {peer: a.example, port: 80, proto: tcp}", "- packets: 1\n  flow: a.example:80", "- packets: 1\n  counted: captured",
+	} {
+		_, err := Parse("x.yaml", 1, []byte(text))
+		require.NoError(t, err, text)
+		require.NoError(t, s.Validate(plain(t, []byte(text))), text)
+	}
+	for _, text := range []string{
+		"- packets: x", "- packets: '<= -1'", "- packts: 3", "- packets: {upp: 3}", "- packets: 3\n  bytes: 4", "- resets: none\n  account: wire", "- bytes: 3\n  phase: dsn",
+		"- teardown: clan", "- teardown: []", "- quiet: {for: 60}", "- {}", "- mqtt: {order: [conect]}", "- time: {from: begin}", "expect: []", "about: x", "- carrier: 5",
+		"- packets: 1\n  window: '3x'", "- tls: {version: 1.9}", "- duration: 60",
+	} {
+		_, err := Parse("x.yaml", 1, []byte(text))
+		require.Error(t, err, text)
+		require.Error(t, s.Validate(plain(t, []byte(text))), text)
+	}
+}
+
+// The schema stands beside the files for editors. `tollgate schema expectation` writes it.
+func TestSchemaFileIsCurrent(t *testing.T) {
+	file, err := os.ReadFile("expectation.schema.json")
+	require.NoError(t, err)
+	require.Equal(t, string(Schema()), string(file), "renew it: go run ./cmd/tollgate schema expectation > expectations/expectation.schema.json")
+}
+
+func FuzzParse(f *testing.F) {
+	for _, name := range Names() {
+		_, data, err := Read(name)
+		require.NoError(f, err)
+		f.Add(data)
+	}
+	f.Add([]byte("- packets: >= 3\n- bytes: 860 ±2%\n  flow: {peer: '[2001:db8::1]:443'}\n"))
+	f.Add([]byte("- destinations: [':1', '*.a', 2001:db8::/32, 10.0.0.0/8:53]\n- tls: {version: TLS 1.2}\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		set, err := Parse("fuzz.yaml", 1, data)
+		if err == nil {
+			require.NotEmpty(t, set.Claims)
+			for _, finding := range set.Judge(record(lateReset()...), Options{}) {
+				require.NotEmpty(t, finding.Reason)
+				require.NotEmpty(t, finding.Claim)
+			}
+		}
+	})
+}
