@@ -150,6 +150,15 @@ func (c *Clock) AfterFunc(d time.Duration, f func()) tcpip.Timer {
 	return t
 }
 
+// at calls f once a time has come: AfterFunc with a time that stays what it is however the clock goes meanwhile.
+func (c *Clock) at(when time.Time, f func()) tcpip.Timer {
+	t := &timer{clock: c, f: f, index: -1}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t.set(when)
+	return t
+}
+
 // Stop ends the clock: time stands still, no timer fires any more, sleepers wake with ErrStopped.
 func (c *Clock) Stop() {
 	c.stopOnce.Do(func() { close(c.stop) })
@@ -240,9 +249,14 @@ func (t *timer) Reset(d time.Duration) {
 	if t.index >= 0 {
 		heap.Remove(&c.timers, t.index)
 	}
-	c.serial++
-	t.at, t.serial = c.now.Add(max(d, 0)), c.serial
-	heap.Push(&c.timers, t)
+	t.set(c.now.Add(max(d, 0)))
+}
+
+// set puts the timer among those that run. The clock's lock is held.
+func (t *timer) set(when time.Time) {
+	t.clock.serial++
+	t.at, t.serial = when, t.clock.serial
+	heap.Push(&t.clock.timers, t)
 }
 
 // timerHeap is a min-heap by time, then by the order in which timers were set.
