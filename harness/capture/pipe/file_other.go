@@ -1,0 +1,27 @@
+//go:build !linux && !darwin
+
+package pipe
+
+import (
+	"errors"
+	"io"
+	"os"
+)
+
+// exact does nothing: here a pipe can't be asked how much lies in it, and Flush waits for quiet.
+func (m *meter) exact() {}
+
+// openPath opens a file, or a named pipe that has a writer.
+func openPath(path string) (io.ReadCloser, error) {
+	if path != "-" {
+		return os.Open(path)
+	}
+	info, err := os.Stdin.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode()&os.ModeCharDevice != 0 {
+		return nil, errors.New("open standard input: it is a terminal; pipe a capture into it")
+	}
+	return os.Stdin, nil
+}

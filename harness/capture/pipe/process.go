@@ -1,0 +1,129 @@
+package pipe
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// process is a command that writes a capture stream. It runs in a process group of its own where the system has such:
+// a Ctrl-C at the terminal does not reach it before the run has cleaned up, and its children end with it.
+type process struct {
+	cmd    *exec.Cmd
+	stderr tail
+	done   chan struct{} // closed when it has been waited for
+	err    error         // of Wait; set before done is closed
+}
+
+// patience is how long a command may take to end when asked to, before it is made to.
+const patience = 2 * time.Second
+
+// startProcess starts a command and gives the pipe that its standard output goes into.
+func startProcess(command []string) (*process, io.ReadCloser, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	p := &process{cmd: exec.Command(command[0], command[1:]...), done: make(chan struct{})}
+	p.cmd.Stdout, p.cmd.Stderr = w, &p.stderr
+	p.cmd.WaitDelay = patience
+	p.cmd.SysProcAttr = ownGroup()
+	err = p.cmd.Start()
+	_ = w.Close() // the command has its own
+	if err != nil {
+		return nil, nil, fmt.Errorf("run %s: %w", command[0], errors.Join(err, r.Close()))
+	}
+	go func() {
+		defer close(p.done)
+		p.err = p.cmd.Wait()
+	}()
+	return p, r, nil
+}
+
+// stop ends the command and whatever it started, and waits for it. One that ended by itself is left alone: the number
+// of its group may be another's by now.
+func (p *process) stop() {
+	select {
+	case <-p.done:
+		return
+	default:
+	}
+	interrupt(p.cmd.Process)
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-p.done:
+	case <-timer.C:
+	}
+	kill(p.cmd.Process) // also what of its group outlived it
+	<-p.done
+}
+
+// said gives how the command ended and what it last wrote to standard error: the cause, where a stream ended early.
+func (p *process) said() string {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	how := "the command still runs"
+	select {
+	case <-p.done:
+		if how = "the command ended"; p.err != nil {
+			how = "the command ended: " + p.err.Error()
+		}
+	case <-timer.C:
+	}
+	if text := p.stderr.lines(); text != "" {
+		how += ": " + text
+	}
+	return how
+}
+
+var dropLine = regexp.MustCompile(`(?m)^(\d+) packets? dropped by (?:kernel|interface)`)
+
+// drops gives the packets that the command says were dropped, as tcpdump does at its end.
+func (p *process) drops() uint64 {
+	var sum uint64
+	for _, m := range dropLine.FindAllStringSubmatch(p.stderr.text(), -1) {
+		if n, err := strconv.ParseUint(m[1], 10, 64); err == nil {
+			sum += n
+		}
+	}
+	return sum
+}
+
+// tail keeps the end of what is written to it.
+type tail struct {
+	mu  sync.Mutex
+	buf []byte
+}
+
+// tailSize is how much a tail keeps.
+const tailSize = 4096
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.buf = append(t.buf, p...)
+	if over := len(t.buf) - tailSize; over > 0 {
+		t.buf = append(t.buf[:0], t.buf[over:]...)
+	}
+	return len(p), nil
+}
+
+func (t *tail) text() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.buf)
+}
+
+// lines gives the last three lines on one.
+func (t *tail) lines() string {
+	all := strings.FieldsFunc(strings.ToValidUTF8(t.text(), "\uFFFD"), func(r rune) bool { return r == '\n' || r == '\r' })
+	return strings.Join(all[max(0, len(all)-3):], "; ")
+}
