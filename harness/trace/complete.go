@@ -32,11 +32,6 @@ type Scope struct {
 	Device   netip.Addr // invalid means all
 }
 
-// whole says whether the scope leaves nothing out.
-func (s Scope) whole() bool {
-	return s.From.IsZero() && s.To.IsZero() && len(s.Flows) == 0 && !s.Device.IsValid()
-}
-
 // concerns says whether something missing there could be missing from the scope.
 func (s Scope) concerns(h Hole) bool {
 	if !s.To.IsZero() && h.From != 0 && h.From >= s.To.UnixNano() {

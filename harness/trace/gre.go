@@ -1,10 +1,6 @@
 package trace
 
-import (
-	"net/netip"
-
-	"github.com/tollgate-iot/tollgate/harness/packet"
-)
+import "github.com/tollgate-iot/tollgate/harness/packet"
 
 // greJump is how far a GRE sequence number may move and still be the same counter's (RFC 2890, 2.2): more is a mirror that
 // began anew, and proves nothing either way.
@@ -15,22 +11,13 @@ const greMissing = 256
 
 // greSequences follows the sequence numbers of the GRE tunnels that a mirror uses.
 type greSequences struct {
-	byPath  []*greTunnel // indexed by packet.Packet.Path
-	tunnels map[greKey]*greTunnel
-	order   []*greTunnel
-	packets uint64 // that carried a sequence number
-	last    uint32 // path of lastTun, so that one mirror costs one comparison
-	lastTun *greTunnel
-}
-
-// greKey tells one tunnel from another; inner VLANs do not matter to the counter.
-type greKey struct {
-	ends [2]netip.Addr
-	key  uint32
+	tunnels []*greTunnel // indexed by packet.Packet.GRESource
+	packets uint64       // that carried a sequence number
 }
 
 // greTunnel is one counter.
 type greTunnel struct {
+	begun    bool
 	next     uint32
 	lastTime int64
 	anew     bool // the counter jumped: no gap can be told from a new beginning
@@ -46,45 +33,27 @@ type greGap struct {
 }
 
 // add takes the sequence number of a decoded packet.
-func (g *greSequences) add(p *packet.Packet, pathOf func(uint32) packet.Path) {
+func (g *greSequences) add(p *packet.Packet) {
 	g.packets++
-	t := g.lastTun
-	if t == nil || g.last != p.Path {
-		t = g.tunnel(p.Path, pathOf)
-		g.last, g.lastTun = p.Path, t
+	if int(p.GRESource) >= len(g.tunnels) {
+		g.grow(int(p.GRESource) + 1)
 	}
-	if t.lastTime == 0 {
-		t.next, t.lastTime = p.GRESeq+1, p.Time
-		return
-	}
-	if p.GRESeq == t.next {
+	t := g.tunnels[p.GRESource]
+	switch {
+	case !t.begun:
+		t.begun, t.next = true, p.GRESeq+1
+	case p.GRESeq == t.next:
 		t.next++
-	} else {
+	default:
 		t.odd(p)
 	}
 	t.lastTime = p.Time
 }
 
-func (g *greSequences) tunnel(path uint32, pathOf func(uint32) packet.Path) *greTunnel {
-	if int(path) < len(g.byPath) && g.byPath[path] != nil {
-		return g.byPath[path]
+func (g *greSequences) grow(n int) {
+	for len(g.tunnels) < n {
+		g.tunnels = append(g.tunnels, &greTunnel{})
 	}
-	p := pathOf(path)
-	key := greKey{ends: p.Outer, key: p.VNI}
-	t := g.tunnels[key]
-	if t == nil {
-		t = &greTunnel{}
-		if g.tunnels == nil {
-			g.tunnels = map[greKey]*greTunnel{}
-		}
-		g.tunnels[key] = t
-		g.order = append(g.order, t)
-	}
-	for int(path) >= len(g.byPath) {
-		g.byPath = append(g.byPath, nil)
-	}
-	g.byPath[path] = t
-	return t
 }
 
 // odd takes a number that is not the next one: a gap, a late arrival, a copy or a new beginning.
@@ -144,7 +113,7 @@ func (t *greTunnel) giveUp() {
 // gaps gives the ranges never seen, and how many more packets there were than the list holds. Tunnels whose counter
 // began anew have none that can be told.
 func (g *greSequences) gaps() (list []greGap, more uint64) {
-	for _, t := range g.order {
+	for _, t := range g.tunnels {
 		if t.anew {
 			continue
 		}
@@ -159,7 +128,7 @@ func (g *greSequences) whole(decoded uint64) bool {
 	if g.packets == 0 || g.packets != decoded {
 		return false
 	}
-	for _, t := range g.order {
+	for _, t := range g.tunnels {
 		if t.anew || len(t.missing) > 0 || len(t.lost) > 0 || t.more > 0 {
 			return false
 		}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/tollgate-iot/tollgate/harness/flow"
-	"github.com/tollgate-iot/tollgate/harness/packet"
 )
 
 // maxHoles is how many holes of one origin are listed; the rest are counted in one more, so that a capture of a bad mirror
@@ -129,15 +128,16 @@ func (g *greSequences) holes() []Hole {
 	return out
 }
 
-// holes gives the believed gaps of sources that are devices.
-func (s *ipids) holes(isDevice func(packet.Addr) bool) []Hole {
-	var out []Hole
-	for _, x := range s.gaps {
-		if !isDevice(x.src) {
-			continue
+// idHoles turns the tracker's gaps in devices' IP identifications into holes.
+func idHoles(gaps []flow.IDHole) []Hole {
+	out := make([]Hole, 0, len(gaps))
+	for _, x := range gaps {
+		whose := "devices"
+		if x.Device.IsValid() {
+			whose = x.Device.String()
 		}
-		out = append(out, Hole{Kind: HoleIPID, From: x.since, To: x.till, Device: x.src.Netip(), Flow: -1, Dir: flow.Up, Packets: uint64(x.missing),
-			Reason: fmt.Sprintf("%s of %s missing by its IP identifications, which count up", packets(uint64(x.missing)), x.src.Netip())})
+		out = append(out, Hole{Kind: HoleIPID, From: x.From, To: x.To, Device: x.Device, Flow: -1, Dir: flow.Up, Packets: x.Packets,
+			Reason: fmt.Sprintf("%s of %s missing by its IP identifications, which count up", packets(x.Packets), whose)})
 	}
 	return out
 }

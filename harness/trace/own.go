@@ -1,0 +1,118 @@
+package trace
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tollgate-iot/tollgate/harness/flow"
+	"github.com/tollgate-iot/tollgate/harness/packet"
+)
+
+// provenPayload counts what TCP sequence numbers say of the flows.
+type provenPayload struct {
+	tcp, unseen uint64 // TCP flows; those that began before the capture
+	other       uint64 // flows without sequence numbers
+}
+
+func (p *provenPayload) add(f *flow.Flow) {
+	switch {
+	case f.Kind != packet.TCP:
+		p.other++
+	default:
+		p.tcp++
+		if f.BeganBeforeCapture {
+			p.unseen++
+		}
+	}
+}
+
+// completeness judges the packets by themselves: what a bare capture can say. The run's own evidence comes on top
+// (Trace.Completeness).
+func (a *analysis) completeness(drops uint64) Completeness {
+	c := a.out
+	holes := a.fileHoles(drops)
+	holes = append(holes, a.gre.holes()...)
+	holes = append(holes, idHoles(a.tracker.IPIDHoles())...)
+	holes = append(holes, a.holes.all()...)
+	out := Completeness{Holes: holes, Missing: a.holes.missing}
+	switch {
+	case len(holes) > 0:
+		out.State, out.Reasons = Broken, holeReasons(holes)
+	case c.Frames > 0 && a.gre.whole(a.decoded):
+		out.State = Whole
+		out.Reasons = []string{fmt.Sprintf("the mirror's GRE sequence numbers run without a gap over all %s", packets(a.decoded))}
+	default:
+		out.Reasons = a.whyUnproven()
+	}
+	return out
+}
+
+// fileHoles gives what the file itself says was lost.
+func (a *analysis) fileHoles(drops uint64) []Hole {
+	c := a.out
+	out := a.drops.holes(HoleDrops, func(n uint64) string { return packets(n) + " dropped while capturing, as the file's records say" })
+	if drops > a.drops.total {
+		n := drops - a.drops.total
+		out = append(out, Hole{Kind: HoleDrops, From: c.First, Flow: -1, Packets: n, Reason: packets(n) + " dropped while capturing, as the file's statistics say"})
+	}
+	out = append(out, a.cuts.holes(HoleCut, func(n uint64) string { return packets(n) + " cut short in the capture" })...)
+	if c.Cut {
+		out = append(out, Hole{Kind: HoleCut, From: c.Last, Flow: -1, Reason: "the file ends inside a record"})
+	}
+	if c.Damage != "" {
+		out = append(out, Hole{Kind: HoleCut, From: c.Last, Flow: -1, Reason: "the file can't be read to its end: " + c.Damage})
+	}
+	if len(a.links) > 0 {
+		out = append(out, Hole{Kind: HoleCut, From: c.First, Flow: -1, Reason: "frames of link types that are not read: " + a.linkNames()})
+	}
+	return out
+}
+
+// linkNames lists the link types that were not read: "3 frames of 105 (IEEE 802.11)".
+func (a *analysis) linkNames() string {
+	var out []string
+	for link, n := range a.links {
+		name, _ := packet.LinkName(link)
+		out = append(out, fmt.Sprintf("%s of type %d (%s)", frames(n), link, name))
+	}
+	slices.Sort(out)
+	return strings.Join(out, ", ")
+}
+
+func frames(n uint64) string {
+	if n == 1 {
+		return "1 frame"
+	}
+	return Thousands(n) + " frames"
+}
+
+// whyUnproven says what was proved and what was not, where nothing is known to be missing.
+func (a *analysis) whyUnproven() []string {
+	if a.decoded == 0 {
+		return []string{"the capture holds no packet of a device"}
+	}
+	var out []string
+	if a.proven.tcp > 0 {
+		text := fmt.Sprintf("payload only: the sequence numbers of %s show no byte missing", tcpFlows(a.proven.tcp))
+		if a.proven.unseen > 0 {
+			text += fmt.Sprintf(", from where the capture begins in %s of them", Thousands(a.proven.unseen))
+		}
+		out = append(out, text)
+	}
+	why := "the mirror's packets carry no sequence numbers"
+	switch {
+	case a.gre.packets > 0 && a.gre.packets < a.decoded:
+		why = fmt.Sprintf("only %s of %s carry the mirror's GRE sequence numbers", Thousands(a.gre.packets), packets(a.decoded))
+	case a.gre.packets > 0:
+		why = "the mirror's GRE sequence numbers began anew on the way"
+	}
+	return append(out, "nothing accounts for pure ACKs, datagrams and whole flows: "+why)
+}
+
+func tcpFlows(n uint64) string {
+	if n == 1 {
+		return "1 TCP flow"
+	}
+	return Thousands(n) + " TCP flows"
+}

@@ -1,0 +1,178 @@
+package trace
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/tollgate-iot/tollgate/harness/flow"
+	"github.com/tollgate-iot/tollgate/harness/packet"
+	"github.com/tollgate-iot/tollgate/harness/pcap"
+)
+
+// progressEvery is how many frames pass between two calls of Options.Progress: a power of two.
+const progressEvery = 1 << 16
+
+// ErrLinkType says that a capture holds only frames of link types that are not read.
+var ErrLinkType = errors.New("link type is not supported")
+
+// Read analyses a capture: pcap or pcapng, plain, gzip or zstd. Name is for messages and Capture.File; the reader may be
+// a pipe. A file that ends inside a record, or contradicts itself further on, is analysed up to that place, and the
+// Capture says so. Where no frame is of a link type that can be read, the error wraps ErrLinkType and the Capture
+// holds the count of frames.
+func Read(r io.Reader, name string, o Options) (*Capture, error) {
+	in, err := pcap.NewReader(r)
+	if err != nil {
+		return nil, fmt.Errorf("read capture %s: %w", name, err)
+	}
+	a := newAnalysis(name, o)
+	if err := a.readAll(in); err != nil {
+		return nil, fmt.Errorf("read capture %s: %w", name, err)
+	}
+	return a.finish(in)
+}
+
+// analysis is one capture being read.
+type analysis struct {
+	opt     Options
+	out     *Capture
+	decoder *packet.Decoder
+	tracker *flow.Tracker
+	sums    sums
+	gre     greSequences
+	tunnels [packet.NumTunnels]uint64
+	decoded uint64
+	bytes   uint64
+	cuts    spans
+	drops   spans
+	links   map[uint16]uint64 // frames of link types that are not read
+	link    uint16            // the last frame's, and whether it is read
+	linkOK  bool
+	holes   holeList
+	prev    int64 // time of the frame before
+	proven  provenPayload
+}
+
+func newAnalysis(name string, o Options) *analysis {
+	a := &analysis{opt: o, out: &Capture{File: name, Inferred: len(o.Devices) == 0}, links: map[uint16]uint64{}}
+	a.decoder = packet.NewDecoder(packet.Options{VXLANPorts: o.VXLANPorts, SameMirror: o.SameMirror})
+	a.sums.keep = o.KeepFlows
+	a.tracker = flow.NewTracker(flow.Options{
+		Devices: o.Devices, KeepFlows: o.KeepFlows, KeepPackets: o.KeepFlows && o.KeepPackets, Idle: o.Idle, Linger: o.Linger,
+		PathOf: a.decoder.Path, Done: a.flowDone,
+	})
+	return a
+}
+
+// readAll is the loop over all frames. Nothing in it allocates once the decoder and the tracker are warm.
+func (a *analysis) readAll(in *pcap.Reader) error {
+	var rec pcap.Record
+	var p packet.Packet
+	a.link, a.linkOK = 0, false
+	known := false
+	for {
+		if err := in.Read(&rec); err != nil {
+			if errors.Is(err, pcap.ErrDamaged) {
+				a.out.Damage = err.Error()
+				return nil
+			}
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+		if !known || uint16(rec.Link) != a.link {
+			a.link, known = uint16(rec.Link), true
+			_, a.linkOK = packet.LinkName(a.link)
+		}
+		a.frame(&rec)
+		if !a.linkOK {
+			a.links[a.link]++
+			a.out.Undecodable++
+			continue
+		}
+		f := packet.Frame{Number: rec.Number, Time: rec.Time, Link: a.link, Data: rec.Data, Length: rec.Length}
+		switch a.decoder.Decode(f, &p) {
+		case packet.Undecodable:
+			a.out.Undecodable++
+		case packet.Decoded:
+			a.packet(&p)
+		}
+	}
+}
+
+// frame counts a frame, whatever is in it.
+func (a *analysis) frame(rec *pcap.Record) {
+	c := a.out
+	c.Frames++
+	a.bytes += uint64(len(rec.Data))
+	if rec.Time != 0 {
+		if c.First == 0 || rec.Time < c.First {
+			c.First = rec.Time
+		}
+		c.Last = max(c.Last, rec.Time)
+	}
+	if rec.Drops > 0 {
+		a.drops.add(a.prev, rec.Time, rec.Drops)
+	}
+	a.prev = rec.Time
+	if c.Frames%progressEvery == 0 && a.opt.Progress != nil {
+		a.opt.Progress(c.Frames, a.bytes)
+	}
+}
+
+// packet takes a device's packet.
+func (a *analysis) packet(p *packet.Packet) {
+	a.decoded++
+	a.tunnels[p.Tunnel]++
+	if p.Truncated {
+		a.out.Truncated++
+		a.cuts.add(p.Time, p.Time, 1)
+	}
+	if p.HasGRESeq {
+		a.gre.add(p)
+	}
+	a.tracker.Add(p)
+}
+
+// flowDone takes a flow that the tracker lets go. Traffic between strangers, where the devices are told, is left out.
+func (a *analysis) flowDone(f *flow.Flow) {
+	if f.Foreign {
+		a.out.Foreign++
+		return
+	}
+	a.sums.add(f)
+	a.proven.add(f)
+	for _, h := range flowHoles(f) {
+		a.holes.add(h)
+	}
+}
+
+// finish settles what only the end can.
+func (a *analysis) finish(in *pcap.Reader) (*Capture, error) {
+	a.decoder.Orphans(a.packet)
+	a.tracker.Flush()
+	if a.opt.Progress != nil {
+		a.opt.Progress(a.out.Frames, a.bytes)
+	}
+	c := a.out
+	c.Format = in.Format()
+	switch in.Compression() {
+	case "gzip":
+		c.Format += ".gz"
+	case "zstd":
+		c.Format += ".zst"
+	}
+	c.Cut = in.Cut()
+	c.Tunnels = make(map[string]uint64, packet.NumTunnels)
+	for t, n := range a.tunnels {
+		c.Tunnels[packet.Tunnel(t).String()] = n
+	}
+	a.sums.into(c)
+	c.Completeness = a.completeness(in.Drops())
+	if c.Frames > 0 && c.Undecodable == c.Frames && len(a.links) > 0 {
+		return c, fmt.Errorf("read capture %s: %w: %s: only Ethernet, Linux cooked, raw IP, loopback and PPP captures are read",
+			c.File, ErrLinkType, a.linkNames())
+	}
+	return c, nil
+}
