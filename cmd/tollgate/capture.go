@@ -1,0 +1,133 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+
+	"github.com/spf13/pflag"
+
+	"github.com/tollgate-iot/tollgate/harness"
+	"github.com/tollgate-iot/tollgate/harness/trace"
+)
+
+// readFlags say how a capture is read.
+type readFlags struct {
+	devices    []string
+	account    string
+	ports      []uint
+	sameMirror bool
+}
+
+func (f *readFlags) register(flags *pflag.FlagSet) {
+	flags.StringSliceVar(&f.devices, "device", nil, "who is a device: `ADDR|CIDR`, may be repeated (default: whoever opened the flows)")
+	flags.StringVar(&f.account, "account", "wire", "how bytes are counted: wire, soracom, or `NAME` with bytes added to each packet, own:up+36,down+0")
+	flags.UintSliceVar(&f.ports, "vxlan-port", nil, "a UDP `PORT` that carries VXLAN beside 4789; may be repeated")
+	flags.BoolVar(&f.sameMirror, "same-mirror", false, "the same conversation in several tunnels is one, mirrored several times")
+}
+
+// refuse refuses flags that have no meaning where a run is read.
+func (f *readFlags) refuse(why string) error {
+	if len(f.devices) > 0 || len(f.ports) > 0 || f.sameMirror || f.account != "wire" {
+		return usage("--device, --account, --vxlan-port and --same-mirror are for captures: %s", why)
+	}
+	return nil
+}
+
+func (f *readFlags) options() (trace.Options, trace.Account, error) {
+	o := trace.Options{SameMirror: f.sameMirror}
+	account, err := trace.ParseAccount(f.account)
+	if err != nil {
+		return o, account, usage("--account: %w", err)
+	}
+	for _, d := range f.devices {
+		prefix, err := parseDevice(d)
+		if err != nil {
+			return o, account, usage("--device %q: write an address or a network, 10.213.7.42 or 10.213.0.0/16", d)
+		}
+		o.Devices = append(o.Devices, prefix)
+	}
+	for _, p := range f.ports {
+		if p == 0 || p > 0xffff {
+			return o, account, usage("--vxlan-port %d: a port is 1 to 65535", p)
+		}
+		o.VXLANPorts = append(o.VXLANPorts, uint16(p))
+	}
+	return o, account, nil
+}
+
+func parseDevice(s string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(s); err == nil {
+		return netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(s)
+	return p.Masked(), err
+}
+
+// readTrace reads a capture with its flows and their packets, for claims.
+func (a *app) readTrace(file string, f readFlags) (*trace.Trace, error) {
+	o, account, err := f.options()
+	if err != nil {
+		return nil, err
+	}
+	o.KeepFlows, o.KeepPackets = true, true
+	c, err := a.readCapture(file, o)
+	if err != nil {
+		return nil, err
+	}
+	t := &trace.Trace{Scenario: file, File: file, Account: account, Capture: c}
+	for _, d := range o.Devices {
+		if !d.IsSingleIP() {
+			return t, nil
+		}
+		t.DeviceAddrs = append(t.DeviceAddrs, d.Addr())
+	}
+	return t, nil
+}
+
+// readCapture reads a capture file, or standard input for "-", and shows how far it is where somebody is looking.
+func (a *app) readCapture(file string, o trace.Options) (*trace.Capture, error) {
+	in, size := a.in, int64(0)
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return nil, usage("%w", openError(err))
+		}
+		defer f.Close()
+		if info, err := f.Stat(); err == nil {
+			if info.IsDir() {
+				return nil, usage("%s is a directory, not a capture", file)
+			}
+			size = info.Size()
+		}
+		in = f
+	} else {
+		file = "standard input"
+	}
+	in, done := a.progress(in, size)
+	defer done()
+	c, err := trace.Read(in, file, o)
+	if err != nil {
+		return nil, readTrouble(fmt.Errorf("read %s: %w", file, err))
+	}
+	return c, nil
+}
+
+func openError(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return fmt.Errorf("open %s: %w", path.Path, path.Err)
+	}
+	return err
+}
+
+// readTrouble makes an error of reading a usage error: what was named is not what it was taken for.
+func readTrouble(err error) error {
+	var wrong *harness.UsageError
+	if errors.As(err, &wrong) {
+		return err
+	}
+	return &harness.UsageError{Err: err}
+}

@@ -1,0 +1,27 @@
+package main
+
+import (
+	"errors"
+
+	"github.com/tollgate-iot/tollgate/harness/scenario"
+)
+
+// mistakes gathers the mistakes of several files, so that all are told at once.
+type mistakes struct{ all scenario.Errors }
+
+// add keeps the mistakes of one file; another kind of error is given back.
+func (m *mistakes) add(err error) error {
+	var es scenario.Errors
+	if errors.As(err, &es) {
+		m.all = append(m.all, es...)
+		return nil
+	}
+	return err
+}
+
+func (m *mistakes) err() error {
+	if len(m.all) == 0 {
+		return nil
+	}
+	return m.all
+}

@@ -1,0 +1,103 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/tollgate-iot/tollgate/harness/bench"
+	"github.com/tollgate-iot/tollgate/harness/catalog"
+	"github.com/tollgate-iot/tollgate/harness/pcap"
+	"github.com/tollgate-iot/tollgate/harness/plan"
+	"github.com/tollgate-iot/tollgate/harness/scenario"
+)
+
+// BenchParts is what a bench has.
+type BenchParts struct {
+	Name    string
+	Devices []plan.Abilities
+	Taps    []string
+}
+
+// Bench says what a bench has and what its devices can do, without opening anything. The name is an inventory file, or
+// "" for the simulated bench.
+func Bench(name string) (*BenchParts, error) {
+	parts, err := catalog.List(name)
+	if err != nil {
+		return nil, err
+	}
+	return &BenchParts{Name: parts.Name, Devices: parts.Devices, Taps: parts.Taps}, nil
+}
+
+// Check is one thing that TestBench looked at.
+type Check struct {
+	What string
+	Err  error // nil where it works
+}
+
+// checkTime bounds each check, on the bench's clock.
+const checkTime = time.Minute
+
+// TestBench opens every device of a bench in turn, with its carrier and its taps, and says what works.
+func TestBench(ctx context.Context, name, sim string) ([]Check, error) {
+	parts, err := catalog.List(name)
+	if err != nil {
+		return nil, err
+	}
+	var out []Check
+	for _, d := range parts.Devices {
+		want := scenario.DeviceWant{Model: d.Model, Driver: d.Driver}
+		b, err := catalog.Open(ctx, want, catalog.Options{Bench: name, Sim: sim})
+		if err != nil {
+			out = append(out, Check{"bench for " + d.Device, err})
+			continue
+		}
+		out = append(out, testParts(ctx, b)...)
+	}
+	return out, nil
+}
+
+func testParts(ctx context.Context, b *bench.Bench) (out []Check) {
+	defer b.Close()
+	check := func(what string, f func(context.Context) error) {
+		limited, cancel := b.Clock.WithTimeout(ctx, checkTime)
+		defer cancel()
+		out = append(out, Check{what, f(limited)})
+	}
+	for _, t := range b.Taps {
+		check(fmt.Sprintf("%s: tap %s captures", b.DevName, t.Name()), func(ctx context.Context) error {
+			return t.Start(ctx, func(pcap.Record) {})
+		})
+		defer t.Close()
+	}
+	check(b.DevName+": port opens", func(ctx context.Context) error { return openAlone(ctx, b.Device) })
+	if b.Carrier != nil {
+		check(b.DevName+": carrier answers", func(ctx context.Context) error {
+			_, err := b.Carrier.Address(ctx)
+			return err
+		})
+		b.Carrier.Close()
+	}
+	return out
+}
+
+// openAlone opens a device, reads its console meanwhile, and closes it.
+func openAlone(ctx context.Context, d bench.Device) error {
+	console, closed := make(chan bench.Line), make(chan struct{})
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		for {
+			select {
+			case <-console:
+			case <-closed:
+				return
+			}
+		}
+	}()
+	err := d.Open(ctx, console)
+	d.Close()
+	close(closed)
+	<-read
+	return err
+}

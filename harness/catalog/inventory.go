@@ -1,0 +1,275 @@
+package catalog
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tollgate-iot/tollgate/harness/bench"
+	"github.com/tollgate-iot/tollgate/harness/capture/pipe"
+	"github.com/tollgate-iot/tollgate/harness/carrier/soracom"
+	"github.com/tollgate-iot/tollgate/harness/scenario"
+)
+
+// Inventory reads a bench file and checks all that its drivers know of their options.
+func Inventory(file string, data []byte) (*bench.Inventory, error) {
+	inv, err := bench.ParseInventory(file, data)
+	if err != nil {
+		return nil, err
+	}
+	var errs scenario.Errors
+	for i := range inv.Devices {
+		checkDevice(&errs, &inv.Devices[i])
+	}
+	for i := range inv.Carriers {
+		checkPart(&errs, &inv.Carriers[i], "carrier", names(carriers), carrierObject())
+	}
+	for i := range inv.Taps {
+		checkPart(&errs, &inv.Taps[i], "tap", names(taps), tapObject(inv.Taps[i].Driver))
+	}
+	return inv, errs.Err()
+}
+
+// deviceOptions are the options of the device drivers here: all of them have a serial port.
+type deviceOptions struct{ port string }
+
+// carrierOptions are the options of soracom.
+type carrierOptions struct {
+	profile, endpoint string
+	sims              []string
+	cuts, calls       int
+}
+
+// tapOptions are the options of pipe and ssh.
+type tapOptions struct {
+	path, host, iface, capture string
+	command                    []string
+	stdin                      bool
+}
+
+func deviceObject() *scenario.Object[deviceOptions] {
+	path := &scenario.Object[deviceOptions]{Name: "a port", Keys: []scenario.Key[deviceOptions]{
+		scenario.Needed(scenario.Field("path", "The device file (/dev/ttyACM0, COM3), or the name by which udev knows the socket it is in (pci-0000:00:14.0-usb-0:2:1.0).",
+			scenario.Text("a port's path"), func(o *deviceOptions) *string { return &o.port })),
+	}}
+	return &scenario.Object[deviceOptions]{Name: "a device", Keys: []scenario.Key[deviceOptions]{
+		scenario.Needed(scenario.Field("port", "The serial port.", path.Form(), func(o *deviceOptions) *deviceOptions { return o })),
+	}}
+}
+
+func carrierObject() *scenario.Object[carrierOptions] {
+	limits := &scenario.Object[carrierOptions]{Name: "limits", Keys: []scenario.Key[carrierOptions]{
+		scenario.Field("cuts", "Sessions deleted in a run at most.", scenario.Count(1, 1_000_000), func(o *carrierOptions) *int { return &o.cuts }),
+		scenario.Field("calls", "Calls to the API in a run at most.", scenario.Count(1, 1_000_000), func(o *carrierOptions) *int { return &o.calls }),
+	}}
+	return &scenario.Object[carrierOptions]{Name: "a carrier", Keys: []scenario.Key[carrierOptions]{
+		scenario.Field("profile", "The vendor command's profile to sign in with.", scenario.Text("a profile's name"), func(o *carrierOptions) *string { return &o.profile }),
+		scenario.Field("endpoint", "Another address of the API.", scenario.Text("a URL"), func(o *carrierOptions) *string { return &o.endpoint }),
+		scenario.Field("sims", "The SIMs that may be touched; no other ever is.", scenario.ListOf(1, scenario.Text("an IMSI or a SIM ID")), func(o *carrierOptions) *[]string { return &o.sims }),
+		scenario.Each("limits", "What a run may do at most.", limits.Form(), func(o *carrierOptions, _ scenario.Entry, v carrierOptions) { o.cuts, o.calls = v.cuts, v.calls }),
+	}}
+}
+
+func tapObject(driver string) *scenario.Object[tapOptions] {
+	if driver == "ssh" {
+		return &scenario.Object[tapOptions]{Name: "a tap", Keys: []scenario.Key[tapOptions]{
+			scenario.Needed(scenario.Field("host", "A host in your own ssh configuration.", scenario.Text("a host"), func(o *tapOptions) *string { return &o.host })),
+			scenario.Field("interface", "The interface there; eth0 where not given.", scenario.Text("an interface"), func(o *tapOptions) *string { return &o.iface }),
+			scenario.Field("capture", "What the mirror is wrapped in: gre, vxlan or all.", scenario.Choice("what to capture", "gre", "vxlan", "all"), func(o *tapOptions) *string { return &o.capture }),
+		}}
+	}
+	return &scenario.Object[tapOptions]{Name: "a tap", Keys: []scenario.Key[tapOptions]{
+		scenario.Field("path", "A capture file or a named pipe that grows.", scenario.Text("a path"), func(o *tapOptions) *string { return &o.path }),
+		scenario.Field("command", "A command that writes a capture to its standard output, word by word.", scenario.ListOf(1, scenario.Text("a word")), func(o *tapOptions) *[]string { return &o.command }),
+		scenario.Field("stdin", "true: the capture comes on tollgate's own standard input.", truth(), func(o *tapOptions) *bool { return &o.stdin }),
+	}, Check: func(errs *scenario.Errors, o *tapOptions, v scenario.Value, _ bool) {
+		given := 0
+		for _, yes := range []bool{o.path != "", len(o.command) > 0, o.stdin} {
+			if yes {
+				given++
+			}
+		}
+		if given != 1 {
+			errs.Addf(v.Pos, "a tap with driver pipe needs exactly one of path, command and stdin")
+		}
+	}}
+}
+
+// truth is true or false.
+func truth() scenario.Form[bool] {
+	word := scenario.Choice("true or false", "true", "false")
+	return scenario.Form[bool]{
+		Schema: func(map[string]any) map[string]any { return map[string]any{"type": "boolean"} },
+		Read: func(errs *scenario.Errors, name string, v scenario.Value) bool {
+			return word.Read(errs, name, v) == "true"
+		},
+	}
+}
+
+func checkDevice(errs *scenario.Errors, d *bench.DevicePart) {
+	checkPart(errs, &d.Part, "device", names(devices), deviceObject())
+	if d.Carrier != "" && d.IMSI == "" {
+		errs.Addf(d.Pos, "device %q has a carrier but no imsi: the carrier must know which SIM is meant", d.Name)
+	}
+}
+
+// checkPart checks a part's driver and options, and gives the options.
+func checkPart[T any](errs *scenario.Errors, p *bench.Part, what string, known []string, o *scenario.Object[T]) T {
+	if !slices.Contains(known, p.Driver) {
+		var none T
+		errs.Addf(p.DriverPos, "%s %q: no driver %q: %s", what, p.Name, p.Driver, scenario.Suggest(p.Driver, known))
+		return none
+	}
+	return o.Read(errs, fmt.Sprintf("%s %q", what, p.Name), scenario.Value{Pos: p.Pos, Map: slices.Concat(p.Options, []scenario.Entry{})})
+}
+
+// openInventory makes a bench of the first device that a scenario may have.
+func openInventory(_ context.Context, want scenario.DeviceWant, file string, data []byte) (*bench.Bench, error) {
+	inv, err := Inventory(file, data)
+	if err != nil {
+		return nil, err
+	}
+	d := choose(inv, want)
+	if d == nil {
+		var errs scenario.Errors
+		errs.Addf(want.Pos, "bench %s has no device with %s: it has %s", inv.Name, wanted(want), deviceNames(inv))
+		return nil, errs
+	}
+	b := &bench.Bench{Name: inv.Name, Clock: wallClock{}, Model: d.Model(), Driver: d.Driver, DevName: d.Name, Close: func() error { return nil }}
+	var errs scenario.Errors // none: the inventory was checked
+	b.Device = devices[d.Driver].open(portAt(checkPart(&errs, &d.Part, "device", names(devices), deviceObject()).port), b.Clock)
+	if d.Carrier != "" {
+		p := inv.Carrier(d.Carrier)
+		o := checkPart(&errs, p, "carrier", names(carriers), carrierObject())
+		if b.Carrier, err = carriers[p.Driver].open(o, d.IMSI, b.Clock); err != nil {
+			return nil, &BrokenError{inv.Name, fmt.Errorf("carrier %s: %w", p.Name, err)}
+		}
+	}
+	for i := range inv.Taps {
+		p := &inv.Taps[i]
+		tap, err := taps[p.Driver](p.Name, checkPart(&errs, p, "tap", names(taps), tapObject(p.Driver)), b.Clock)
+		if err != nil {
+			return nil, &BrokenError{inv.Name, errors.Join(fmt.Errorf("tap %s: %w", p.Name, err), closeCarrier(b))}
+		}
+		b.Taps = append(b.Taps, tap)
+	}
+	return b, nil
+}
+
+func closeCarrier(b *bench.Bench) error {
+	if b.Carrier == nil {
+		return nil
+	}
+	return b.Carrier.Close()
+}
+
+// choose gives the first device that has the model, the driver and all the labels that are wanted.
+func choose(inv *bench.Inventory, want scenario.DeviceWant) *bench.DevicePart {
+	for i := range inv.Devices {
+		d := &inv.Devices[i]
+		if want.Model != "" && d.Model() != want.Model || want.Driver != "" && d.Driver != want.Driver {
+			continue
+		}
+		fits := true
+		for k, v := range want.Labels {
+			fits = fits && d.Labels[k] == v
+		}
+		if fits {
+			return d
+		}
+	}
+	return nil
+}
+
+func wanted(w scenario.DeviceWant) string {
+	var parts []string
+	if w.Model != "" {
+		parts = append(parts, "model "+w.Model)
+	}
+	if w.Driver != "" {
+		parts = append(parts, "driver "+w.Driver)
+	}
+	for _, k := range names(w.Labels) {
+		parts = append(parts, k+" "+w.Labels[k])
+	}
+	return strings.Join(parts, ", ")
+}
+
+func deviceNames(inv *bench.Inventory) string {
+	var parts []string
+	for i := range inv.Devices {
+		d := &inv.Devices[i]
+		parts = append(parts, fmt.Sprintf("%s (model %s, driver %s)", d.Name, d.Model(), d.Driver))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// byPath is where udev names serial ports by the socket that they are in.
+const byPath = "/dev/serial/by-path"
+
+// portAt gives a port's path: of a device file itself, or of the one that udev keeps for a socket.
+func portAt(path string) portFunc {
+	return func() (string, error) {
+		if runtime.GOOS != "linux" || filepath.IsAbs(path) {
+			return path, nil
+		}
+		port, err := filepath.EvalSymlinks(filepath.Join(byPath, path))
+		if errors.Is(err, fs.ErrNotExist) {
+			return "", fmt.Errorf("no serial port in %s: is the board plugged in there? `ls %s` shows what there is", path, byPath)
+		}
+		return port, err
+	}
+}
+
+func openSoracom(o carrierOptions, imsi string, clock bench.Clock) (bench.Carrier, error) {
+	return soracom.New(soracom.Options{SIM: imsi, Allowed: o.sims, Profile: o.profile, Endpoint: o.endpoint, Clock: clock,
+		Budget: &soracom.Budget{Cuts: o.cuts, Calls: o.calls}})
+}
+
+func openPipe(name string, o tapOptions, _ bench.Clock) (bench.Tap, error) {
+	p := pipe.Options{Name: name, Path: o.path, Command: o.command}
+	if o.stdin {
+		p.Path = "-"
+	}
+	return pipe.New(p)
+}
+
+// captureFilters are what tcpdump is told to capture (pcap-filter(7)).
+var captureFilters = map[string][]string{
+	"gre":   {"proto", "gre"},
+	"vxlan": {"udp", "port", "4789"},
+	"all":   nil,
+}
+
+// openSSH captures on another host, with the tools that it has: a pipe from tcpdump there.
+func openSSH(name string, o tapOptions, _ bench.Clock) (bench.Tap, error) {
+	command := []string{"ssh", "-o", "BatchMode=yes", o.host, "sudo", "-n", "tcpdump", "-i", cmp.Or(o.iface, "eth0"), "-s", "0", "-U", "-n", "-w", "-"}
+	return pipe.New(pipe.Options{Name: name, Command: append(command, captureFilters[cmp.Or(o.capture, "gre")]...)})
+}
+
+// wallClock is this machine's clock, for real hardware.
+type wallClock struct{}
+
+func (wallClock) Now() time.Time { return time.Now().UTC() }
+
+func (wallClock) Sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (wallClock) WithTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, d, context.DeadlineExceeded)
+}

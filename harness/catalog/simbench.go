@@ -1,0 +1,88 @@
+package catalog
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tollgate-iot/tollgate/harness/bench"
+	"github.com/tollgate-iot/tollgate/harness/capture/pipe"
+	"github.com/tollgate-iot/tollgate/harness/carrier/soracom"
+	"github.com/tollgate-iot/tollgate/harness/scenario"
+	"github.com/tollgate-iot/tollgate/harness/sim"
+	"github.com/tollgate-iot/tollgate/harness/sim/api"
+)
+
+// simTap is the name of the simulated bench's tap.
+const simTap = "mirror"
+
+// openSim puts the simulated bench together from the same parts as a real one: the device's driver at the port of a
+// simulated board, the carrier's client before the simulated API, and a pipe tap on the mirror's stream.
+func openSim(want scenario.DeviceWant, options string) (*bench.Bench, error) {
+	config, err := parseSim(options)
+	if err != nil {
+		return nil, fmt.Errorf("--sim: %w", err)
+	}
+	model, err := simModel(want)
+	if err != nil {
+		return nil, err
+	}
+	kind := simulated[model]
+	config.world.Personality = kind.personality
+	if known := sim.Firmwares(kind.personality); config.world.Firmware != "" && !slices.Contains(known, config.world.Firmware) {
+		return nil, fmt.Errorf("--sim: firmware=%s: a %s has %s", config.world.Firmware, model, strings.Join(known, ", "))
+	}
+	world, err := sim.New(config.world)
+	if err != nil {
+		return nil, &BrokenError{SimName, err}
+	}
+	config.api.Hold = world.Hold
+	config.api.StatsEvery = time.Second // what the last second carried must be counted when the run ends
+	server, err := api.Serve(world.Carrier(), config.api)
+	if err != nil {
+		return nil, &BrokenError{SimName, errors.Join(err, world.Close())}
+	}
+	b := &bench.Bench{Name: SimName, Clock: world.Clock(), Model: model, Driver: kind.driver,
+		DevName: model + " " + world.Firmware(), Close: func() error { return errors.Join(server.Close(), world.Close()) }}
+	if err := simParts(b, world, server); err != nil {
+		return nil, &BrokenError{SimName, errors.Join(err, b.Close())}
+	}
+	return b, nil
+}
+
+func simParts(b *bench.Bench, world *sim.World, server *api.Server) error {
+	keys := server.Credentials()
+	carrier, err := soracom.New(soracom.Options{
+		SIM: world.Carrier().SIMs()[0].Info().IMSI, Endpoint: server.URL(), Clock: b.Clock,
+		Credentials: soracom.Credentials{AuthKeyID: keys.AuthKeyID, AuthKey: keys.AuthKey},
+	})
+	if err != nil {
+		return err
+	}
+	tap, err := pipe.New(pipe.Options{Name: simTap, Reader: world.Mirror()})
+	if err != nil {
+		return errors.Join(err, carrier.Close())
+	}
+	b.Device, b.Carrier, b.Taps = devices[b.Driver].open(simPort(world), b.Clock), carrier, []bench.Tap{tap}
+	return nil
+}
+
+func simPort(w *sim.World) portFunc { return func() (string, error) { return w.Port(), nil } }
+
+// simModel is the model that the simulated bench has of what a scenario wants.
+func simModel(want scenario.DeviceWant) (string, error) {
+	var fits []string
+	for _, model := range names(simulated) {
+		if (want.Model == "" || want.Model == model) && (want.Driver == "" || want.Driver == simulated[model].driver) && len(want.Labels) == 0 {
+			fits = append(fits, model)
+		}
+	}
+	if len(fits) > 0 {
+		return fits[0], nil
+	}
+	var errs scenario.Errors
+	errs.Addf(want.Pos, "the simulated bench has no device with %s: its models are %v (--bench FILE names a real bench)", wanted(want), names(simulated))
+	return "", errs
+}

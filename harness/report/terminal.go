@@ -1,0 +1,317 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/tollgate-iot/tollgate/harness/trace"
+	"github.com/tollgate-iot/tollgate/harness/verdict"
+)
+
+// Style is how a terminal is written to.
+type Style struct {
+	Color bool
+	Width int // columns, 0 for 100
+}
+
+// paint gives text a colour (SGR parameters, ECMA-48 8.3.117) where colours are wanted.
+func (s Style) paint(code, text string) string {
+	if !s.Color || text == "" {
+		return text
+	}
+	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
+
+func (s Style) bold(text string) string { return s.paint("1", text) }
+func (s Style) dim(text string) string  { return s.paint("2", text) }
+
+// verdict paints text in the verdict's colour.
+func (s Style) verdict(v verdict.Verdict, text string) string {
+	return s.paint([...]string{"33", "32", "31"}[v], text)
+}
+
+// manyTables is from how many windows of one name on they are shown as a line each.
+const manyTables = 3
+
+// shownTables is how many of those with a failure are shown in full beside that.
+const shownTables = 2
+
+// Terminal writes a run's report for a person.
+func Terminal(w io.Writer, r *Run, s Style) error {
+	if s.Width <= 0 {
+		s.Width = 100
+	}
+	p := &page{style: s, run: r}
+	p.title()
+	p.trouble()
+	p.tables()
+	p.findings()
+	p.closing()
+	_, err := io.WriteString(w, p.out.String())
+	return err
+}
+
+// page is a report being written.
+type page struct {
+	style Style
+	run   *Run
+	out   strings.Builder
+}
+
+func (p *page) line(format string, args ...any) {
+	fmt.Fprintf(&p.out, format, args...)
+	p.out.WriteByte('\n')
+}
+
+// title is the scenario, what it ran on, the verdict and the time it took.
+func (p *page) title() {
+	t := p.run.Trace
+	left := Safe(t.Scenario)
+	on := Safe(joined(" · ", t.Bench, t.Device))
+	word := strings.ToUpper(p.run.Verdict.String())
+	right := "   " + duration(t)
+	gap := p.style.Width - utf8.RuneCountInString(left+"   "+on+word+right)
+	p.line("%s   %s%s%s%s", p.style.bold(left), p.style.dim(on), strings.Repeat(" ", max(2, gap)),
+		p.style.bold(p.style.verdict(p.run.Verdict, word)), right)
+}
+
+// duration is the run's time, and the simulated one where that is another.
+func duration(t *trace.Trace) string {
+	s := took(t.Wall)
+	if own := t.End.Sub(t.Begin); own > t.Wall+t.Wall/10+time.Second {
+		s += " (simulated " + took(own) + ")"
+	}
+	return s
+}
+
+func joined(sep string, parts ...string) string {
+	var out []string
+	for _, p := range parts {
+		if p != "" {
+			out = append(out, p)
+		}
+	}
+	return strings.Join(out, sep)
+}
+
+// trouble comes first: what a verdict can't be had for is the cause of what follows.
+func (p *page) trouble() {
+	t := p.run.Trace
+	if t.Interrupted {
+		p.line("\n  %s", p.style.verdict(verdict.Inconclusive, "interrupted; the cleanup was carried out"))
+	}
+	if t.Trouble != "" {
+		p.line("\n  %s", p.style.verdict(verdict.Inconclusive, "the run itself went wrong: "+Safe(t.Trouble)))
+	}
+}
+
+// tables writes the packets by phase, window by window.
+func (p *page) tables() {
+	tables := Tables(p.run)
+	for i := 0; i < len(tables); {
+		n := 1
+		for i+n < len(tables) && baseName(tables[i+n].Name) == baseName(tables[i].Name) {
+			n++
+		}
+		if n > manyTables {
+			p.manyTables(tables[i : i+n])
+		} else {
+			for j := i; j < i+n; j++ {
+				p.table(&tables[j])
+			}
+		}
+		i += n
+	}
+}
+
+func baseName(window string) string {
+	name, _, _ := strings.Cut(window, "[")
+	return name
+}
+
+// manyTables writes a line for each of many windows, and the first few that failed in full.
+func (p *page) manyTables(tables []Table) {
+	p.head(baseName(tables[0].Name))
+	for i := range tables {
+		row := tables[i].Total
+		row.Name = tables[i].Name
+		if tables[i].worst() != verdict.Pass && len(row.Marks) == 0 {
+			row.Marks = []Mark{{tables[i].worst(), "see below"}}
+		}
+		p.row(&row)
+	}
+	shown := 0
+	for i := range tables {
+		if tables[i].worst() == verdict.Fail && shown < shownTables {
+			p.table(&tables[i])
+			shown++
+		}
+	}
+}
+
+func (p *page) table(t *Table) {
+	p.head(t.Name)
+	for i := range t.Rows {
+		p.row(&t.Rows[i])
+	}
+	p.row(&t.Total)
+	if t.Air != nil {
+		p.row(t.Air)
+	}
+}
+
+// nameWidth holds the longest phase name.
+const nameWidth = 16
+
+func (p *page) head(name string) {
+	p.line("\n  %s  %s  %s", p.style.bold(pad(Safe(name), nameWidth)), p.style.dim(padLeft("up", 17)), p.style.dim(padLeft("down", 19)))
+}
+
+func (p *page) row(r *Row) {
+	var marks []string
+	for _, m := range r.Marks {
+		marks = append(marks, p.style.verdict(m.Verdict, sign(m.Verdict)+" "+Safe(m.Text)))
+	}
+	s := fmt.Sprintf("    %s%s  %s", pad(Safe(r.Name), nameWidth-2), cells(r.Up), cells(r.Down))
+	if len(marks) > 0 {
+		s += "    " + strings.Join(marks, "   ")
+	}
+	p.line("%s", s)
+}
+
+func cells(c Count) string {
+	return padLeft(number(c.Packets), 7) + padLeft(number(c.Bytes)+" B", 12)
+}
+
+// findings writes what failed with everything that shows it, then what could not be decided, then the rest in a line.
+func (p *page) findings() {
+	if len(p.run.Findings) == 0 {
+		p.line("\n  %s", p.style.verdict(verdict.Inconclusive, "? nothing was expected, so nothing was proved"))
+		return
+	}
+	p.line("")
+	passed := 0
+	var doubts []string
+	for i := range p.run.Findings {
+		f := &p.run.Findings[i]
+		switch {
+		case f.Verdict != verdict.Pass:
+			p.finding(f)
+		case f.Doubt != "":
+			doubts = append(doubts, f.Doubt)
+			passed++
+		default:
+			passed++
+		}
+	}
+	if passed > 0 {
+		what := plural(uint64(passed), "expectation")
+		if passed < len(p.run.Findings) {
+			what = plural(uint64(passed), "other expectation")
+		}
+		p.line("  %s %s", p.style.verdict(verdict.Pass, "✓"), what)
+	}
+	if len(doubts) > 0 {
+		p.line("  %s", p.style.dim(fmt.Sprintf("  %s with a doubt: %s", number(uint64(len(doubts))), Safe(doubts[0]))))
+	}
+}
+
+// finding writes one that is not a pass.
+func (p *page) finding(f *verdict.Finding) {
+	claim := Safe(claimLine(f))
+	p.line("  %s %s  %s", p.style.verdict(f.Verdict, sign(f.Verdict)), p.style.bold(pad(claim, 22)), Safe(f.Reason))
+	if f.Doubt != "" {
+		p.line("      %s", p.style.dim(Safe(f.Doubt)))
+	}
+	if f.Where != "" {
+		p.line("      %s", p.style.dim(Safe(f.Where)))
+	}
+	if f.Verdict == verdict.Fail {
+		for _, l := range listing(p.run, f) {
+			p.packet(l)
+		}
+		p.line("")
+	}
+}
+
+// claimLine is a claim with what it is about.
+func claimLine(f *verdict.Finding) string {
+	if f.Scope == "" {
+		return f.Claim
+	}
+	return f.Claim + " (" + f.Scope + ")"
+}
+
+func (p *page) packet(l listed) {
+	if l.head != "" {
+		p.line("      %s", p.style.dim(Safe(l.head)))
+		return
+	}
+	if l.left > 0 {
+		p.line("           %s", p.style.dim(fmt.Sprintf("… %s", plural(uint64(l.left), "packet"))))
+		return
+	}
+	s := fmt.Sprintf("    %6d  %9s  %s  %s %7s  %s %s", l.number, l.time, l.arrow, pad(l.flags, 9), l.payload, pad(l.phase, 14), Safe(l.note))
+	s = strings.TrimRight(s, " ")
+	if l.here {
+		s = p.style.verdict(verdict.Fail, pad(s, 70)+" ◄ here")
+	}
+	p.line("%s", s)
+}
+
+// closing says how complete the capture is and where everything was put.
+func (p *page) closing() {
+	p.line("")
+	if c := p.run.Trace.Capture; c != nil {
+		p.completeness(&c.Completeness)
+	}
+	if p.run.Dir == "" {
+		return
+	}
+	s := "  " + Safe(p.run.Dir) + "/"
+	if hint := wireshark(p.run); hint != "" {
+		s += "     wireshark: " + hint
+	}
+	p.line("%s", s)
+}
+
+func (p *page) completeness(c *trace.Completeness) {
+	v := [...]verdict.Verdict{trace.Unproven: verdict.Inconclusive, trace.Whole: verdict.Pass, trace.Broken: verdict.Fail}[c.State]
+	s := "  capture " + p.style.verdict(v, c.State.String())
+	for i, reason := range c.Reasons {
+		if i == 3 {
+			s += fmt.Sprintf(", and %s", plural(uint64(len(c.Reasons)-i), "reason"))
+			break
+		}
+		s += [...]string{": ", ", ", ", "}[i] + Safe(reason)
+	}
+	p.line("%s", s)
+}
+
+// wireshark is a display filter for the packets of the first failure.
+func wireshark(r *Run) string {
+	for i := range r.Findings {
+		f := &r.Findings[i]
+		if f.Verdict != verdict.Fail {
+			continue
+		}
+		for _, w := range f.Witnesses {
+			if w.Number > 0 {
+				return fmt.Sprintf("frame.number == %d", w.Number)
+			}
+		}
+	}
+	return ""
+}
+
+// Mark is a painted ✓ or ✗.
+func (s Style) Mark(ok bool) string {
+	v := verdict.Fail
+	if ok {
+		v = verdict.Pass
+	}
+	return s.verdict(v, sign(v))
+}

@@ -1,0 +1,230 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tollgate-iot/tollgate/harness/flow"
+	"github.com/tollgate-iot/tollgate/harness/plan"
+	"github.com/tollgate-iot/tollgate/harness/scenario"
+	"github.com/tollgate-iot/tollgate/harness/trace"
+)
+
+// How often an await looks, on the bench's clock. Packets are at hand; an event costs a call to the carrier.
+const (
+	pollPackets = 200 * time.Millisecond
+	pollEvents  = 2 * time.Second
+)
+
+// await waits for the step's condition and gives the moment at which it came true, which may be earlier than now.
+// A condition that does not come true in time is the device's fault, unless the bench could not have seen it.
+func (r *run) await(ctx context.Context, s *plan.Step, begin time.Time) (time.Time, error) {
+	limit, cancel := r.bench.Clock.WithTimeout(ctx, s.Within)
+	defer cancel()
+	at, err := r.condition(limit, s, begin)
+	if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+		return at, err
+	}
+	if s.Await.Console == nil && s.Await.Event == "" {
+		if blind := r.wire.blind(); blind != nil {
+			return at, blind
+		}
+	}
+	return at, &deviceFault{step: s, reason: r.unfulfilled(s)}
+}
+
+func (r *run) condition(ctx context.Context, s *plan.Step, begin time.Time) (time.Time, error) {
+	a := s.Await
+	switch {
+	case a.Quiet > 0:
+		return r.awaitQuiet(ctx, a.Quiet, begin)
+	case a.Event != "":
+		return r.awaitEvent(ctx, a.Event)
+	case a.Packet != nil:
+		want, err := r.packetWant(a.Packet)
+		if err != nil {
+			return time.Time{}, err
+		}
+		return r.awaitPacket(ctx, func(p sighting) bool { return matches(want, p) })
+	case a.MQTT != "":
+		return r.awaitPacket(ctx, func(p sighting) bool { return slices.Contains(p.messages, a.MQTT) })
+	}
+	return r.awaitConsole(ctx, a.Console)
+}
+
+// unfulfilled says what did not come true.
+func (r *run) unfulfilled(s *plan.Step) string {
+	a, within := s.Await, span(s.Within)
+	switch {
+	case a.Quiet > 0:
+		return fmt.Sprintf("the device was never quiet for %s within %s", span(a.Quiet), within)
+	case a.Event != "":
+		return fmt.Sprintf("the carrier told of no %s within %s", a.Event, within)
+	case a.MQTT != "":
+		return fmt.Sprintf("no MQTT %s was seen within %s", a.MQTT, within)
+	case a.Packet != nil:
+		return fmt.Sprintf("no such packet was seen within %s", within)
+	}
+	return fmt.Sprintf("no console line matched '%s' within %s", a.Console.Text, within)
+}
+
+// awaitQuiet waits until no packet of the device has been seen for so long, counted from its last packet, or from the
+// step's begin where none was seen. The taps are flushed before silence is believed.
+func (r *run) awaitQuiet(ctx context.Context, quiet time.Duration, begin time.Time) (time.Time, error) {
+	for {
+		if err := r.wire.blind(); err != nil {
+			return time.Time{}, err
+		}
+		if left := r.untilQuiet(quiet, begin); left > 0 {
+			if err := r.bench.Clock.Sleep(ctx, left); err != nil {
+				return time.Time{}, contextCause(ctx, err)
+			}
+			continue
+		}
+		r.wire.flush(ctx)
+		r.carrier.address(ctx) // a new session may have come with an address that was not watched
+		if ctx.Err() != nil {
+			return time.Time{}, context.Cause(ctx)
+		}
+		if r.untilQuiet(quiet, begin) <= 0 {
+			return r.bench.Clock.Now(), nil
+		}
+	}
+}
+
+func (r *run) untilQuiet(quiet time.Duration, begin time.Time) time.Duration {
+	last := r.wire.lastPacket()
+	if last.IsZero() {
+		last = begin
+	}
+	return last.Add(quiet).Sub(r.bench.Clock.Now())
+}
+
+func (r *run) awaitEvent(ctx context.Context, name string) (time.Time, error) {
+	for {
+		if err := r.carrier.poll(ctx); err != nil {
+			if ctx.Err() != nil {
+				err = context.Cause(ctx)
+			}
+			return time.Time{}, err
+		}
+		if at, ok := r.carrier.find(name, r.since); ok {
+			return at, nil
+		}
+		if err := r.bench.Clock.Sleep(ctx, pollEvents); err != nil {
+			return time.Time{}, contextCause(ctx, err)
+		}
+	}
+}
+
+func (r *run) awaitPacket(ctx context.Context, ok func(sighting) bool) (time.Time, error) {
+	r.carrier.address(ctx)
+	for polls := 1; ; polls++ {
+		if at, found := r.wire.find(r.since, ok); found {
+			r.record.note(trace.Event{Time: at, Kind: trace.EventPacket, State: "seen"})
+			return at, nil
+		}
+		if err := r.wire.blind(); err != nil {
+			return time.Time{}, err
+		}
+		if err := r.bench.Clock.Sleep(ctx, pollPackets); err != nil {
+			return time.Time{}, contextCause(ctx, err)
+		}
+		if polls%50 == 0 { // now and then: the address may have changed
+			r.carrier.address(ctx)
+		}
+	}
+}
+
+func (r *run) awaitConsole(ctx context.Context, m *plan.Match) (time.Time, error) {
+	want, err := r.patterns([]plan.Match{*m})
+	if err != nil {
+		return time.Time{}, err
+	}
+	w := newWatch(r.since, want, nil)
+	r.console.beginBack(w)
+	defer r.console.end()
+	select {
+	case <-w.done:
+	case <-ctx.Done():
+		return time.Time{}, context.Cause(ctx)
+	}
+	r.console.mu.Lock()
+	defer r.console.mu.Unlock()
+	return w.lastAt, nil
+}
+
+// contextCause prefers why a context ended to what a sleeper made of it.
+func contextCause(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+func (r *run) packetWant(p *scenario.PacketWant) (*scenario.PacketWant, error) {
+	out := *p
+	for _, field := range []*string{&out.To, &out.From} {
+		v, err := plan.Expand(*field, r.vars)
+		if err != nil {
+			return nil, fmt.Errorf("packet: %w", err)
+		}
+		*field = v
+	}
+	return &out, nil
+}
+
+// matches says whether a packet is one that the scenario waits for.
+func matches(want *scenario.PacketWant, s sighting) bool {
+	if want.Direction != "" && want.Direction != s.dir.String() {
+		return false
+	}
+	if want.Proto != "" && want.Proto != s.proto {
+		return false
+	}
+	if want.Phase != "" && want.Phase != s.phase.String() {
+		return false
+	}
+	to, toName, from, fromName := s.peer, s.name, s.device, ""
+	if s.dir == flow.Down {
+		to, toName, from, fromName = from, fromName, to, toName
+	}
+	return isEnd(want.To, to, toName) && isEnd(want.From, from, fromName)
+}
+
+// isEnd says whether an end of a flow is the one that the text means: a name or an address, with or without a port.
+func isEnd(text string, end netip.AddrPort, name string) bool {
+	if text == "" {
+		return true
+	}
+	host := text
+	if i := strings.LastIndexByte(text, ':'); i >= 0 && (strings.Count(text, ":") == 1 || text[i-1] == ']') {
+		port, err := strconv.ParseUint(text[i+1:], 10, 16)
+		if err != nil || uint16(port) != end.Port() {
+			return false
+		}
+		host = text[:i]
+	}
+	host = strings.Trim(host, "[]")
+	if a, err := netip.ParseAddr(host); err == nil {
+		return a.Unmap() == end.Addr()
+	}
+	return strings.EqualFold(strings.TrimSuffix(host, "."), name)
+}
+
+// awaitsPackets says whether any step of a plan waits for a packet or an MQTT message.
+func awaitsPackets(p *plan.Plan) bool {
+	var any func([]plan.Step) bool
+	any = func(steps []plan.Step) bool {
+		return slices.ContainsFunc(steps, func(s plan.Step) bool {
+			return s.Await != nil && (s.Await.Packet != nil || s.Await.MQTT != "") || any(s.Steps)
+		})
+	}
+	return any(p.Setup) || any(p.Steps) || any(p.Cleanup)
+}

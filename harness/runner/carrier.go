@@ -1,0 +1,190 @@
+package runner
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/tollgate-iot/tollgate/harness/bench"
+	"github.com/tollgate-iot/tollgate/harness/trace"
+)
+
+// carrier is the run's view of the carrier: the session events told so far, each once, and the device's addresses.
+// It is used by the run's own goroutine alone.
+type carrier struct {
+	api    bench.Carrier // nil where the bench has none
+	record *record
+	wire   *wire
+	from   time.Time // events before it are none of this run's
+	told   map[string]bool
+	events []bench.Event // of this run, in the order in which they were told
+}
+
+// callTime bounds, on the bench's clock, a call that the scenario did not ask for.
+const callTime = 60 * time.Second
+
+func newCarrier(api bench.Carrier, rec *record, w *wire) *carrier {
+	return &carrier{api: api, record: rec, wire: w, told: map[string]bool{}}
+}
+
+// begin notes the address that the device has before the run, if it has one.
+func (c *carrier) begin(ctx context.Context) {
+	c.from = c.record.clock.Now()
+	c.address(ctx)
+}
+
+// address asks for the device's present address and makes it known to the wire; invalid where there is none.
+func (c *carrier) address(ctx context.Context) netip.Addr {
+	if c.api == nil {
+		return netip.Addr{}
+	}
+	ctx, cancel := c.record.clock.WithTimeout(ctx, callTime)
+	defer cancel()
+	a, err := c.api.Address(ctx)
+	if err != nil {
+		c.failed("address", err)
+		return netip.Addr{}
+	}
+	c.know(a)
+	return a
+}
+
+func (c *carrier) know(a netip.Addr) {
+	if c.wire.know(a) {
+		c.record.note(trace.Event{Kind: trace.EventCarrier, Name: "address", State: "ok", Text: a.String()})
+	}
+}
+
+func (c *carrier) failed(call string, err error) {
+	c.record.note(trace.Event{Kind: trace.EventCarrier, Name: call, State: "failed", Text: err.Error()})
+}
+
+// poll asks for new session events and notes them.
+func (c *carrier) poll(ctx context.Context) error {
+	if c.api == nil {
+		return fmt.Errorf("the bench has no carrier to ask for session events")
+	}
+	events, err := c.api.Events(ctx, c.from)
+	if err != nil {
+		return fmt.Errorf("ask the carrier for session events: %w", err)
+	}
+	for _, e := range events {
+		key := e.Name + " " + e.SessionID + " " + e.Time.String()
+		if c.told[key] {
+			continue
+		}
+		c.told[key] = true
+		c.events = append(c.events, e)
+		c.record.note(trace.Event{Time: e.Time, Clock: "carrier", Kind: trace.EventCarrier, Name: e.Name, State: "told", Values: eventValues(e)})
+		c.know(e.Address)
+	}
+	return nil
+}
+
+func eventValues(e bench.Event) map[string]string {
+	v := map[string]string{"session": e.SessionID}
+	if e.Address.IsValid() {
+		v["address"] = e.Address.String()
+	}
+	return v
+}
+
+// find gives the earliest event of that name at or after a time.
+func (c *carrier) find(name string, since time.Time) (at time.Time, ok bool) {
+	for _, e := range c.events {
+		if e.Name == name && !e.Time.Before(since) && (!ok || e.Time.Before(at)) {
+			at, ok = e.Time, true
+		}
+	}
+	return at, ok
+}
+
+// finish collects the events not yet told and the carrier's own count, where that covers the run.
+func (c *carrier) finish(ctx context.Context, t *trace.Trace) {
+	if c.api == nil || c.from.IsZero() {
+		return
+	}
+	ctx, cancel := c.record.clock.WithTimeout(ctx, callTime)
+	defer cancel()
+	if err := c.poll(ctx); err != nil {
+		c.failed("events", err)
+	}
+	count, err := c.api.Stats(ctx, c.from, c.record.clock.Now())
+	if err != nil {
+		c.failed("stats", err)
+		return
+	}
+	// Samples come minutes late: one taken before the last packet can't be held against the tap's count.
+	if last := c.wire.lastPacket(); last.IsZero() || count.At.Before(last) {
+		return
+	}
+	t.Evidence.Carrier = &trace.CarrierCount{Packets: count.Packets, Bytes: count.Bytes}
+}
+
+// canaryPlace says to which end of the steps a canary belongs.
+type canaryPlace bool
+
+const (
+	beforeSteps canaryPlace = false
+	afterSteps  canaryPlace = true
+)
+
+// canaryTime is how long, on the bench's clock, a canary may take to come through, and answerTime the device's answer.
+const (
+	canaryTime = 10 * time.Second
+	answerTime = 3 * time.Second
+)
+
+// canary makes the network send the device something and looks for it in every tap. It says whether one was sent.
+// A canary that can't be sent or does not come through proves nothing and fails nothing.
+func (r *run) canary(ctx context.Context, place canaryPlace) bool {
+	if r.bench.Carrier == nil || len(r.wire.tapped) == 0 {
+		return false
+	}
+	address := r.carrier.address(ctx)
+	if !address.IsValid() {
+		return false
+	}
+	limit, cancel := r.bench.Clock.WithTimeout(ctx, callTime)
+	defer cancel()
+	since := r.bench.Clock.Now()
+	if err := r.bench.Carrier.Canary(limit); err != nil {
+		r.carrier.failed("canary", err)
+		return false
+	}
+	seen := r.awaitCanary(ctx, address, since)
+	r.wire.canarySeen(place, seen)
+	return true
+}
+
+// awaitCanary looks for the canary, and for the device's answer to it, so that neither falls into a window. It looks
+// until the bench's clock and this machine's both say that it is late: on a bench that runs faster than the wall, a few
+// seconds are too short for this machine's scheduler. A device need not answer.
+func (r *run) awaitCanary(ctx context.Context, address netip.Addr, since time.Time) bool {
+	wall := time.Now().Add(r.opts.Settle)
+	for {
+		pinged, answered := r.wire.pingedSince(address, since)
+		waited := r.bench.Clock.Now().Sub(since)
+		late := waited > canaryTime && time.Now().After(wall) || pinged && waited > answerTime
+		if pinged && answered || late || r.bench.Clock.Sleep(ctx, pollPackets) != nil {
+			return pinged
+		}
+	}
+}
+
+// canarySeen notes what became of a canary.
+func (w *wire) canarySeen(place canaryPlace, seen bool) {
+	for _, t := range w.tapped {
+		if place == beforeSteps {
+			t.evidence.CanaryBefore = seen
+		} else {
+			t.evidence.CanaryAfter = seen
+		}
+		state := "canary"
+		if !seen {
+			state = "canary missed"
+		}
+		w.tapEvent(t, state, "")
+	}
+}

@@ -1,0 +1,405 @@
+package runner
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/tollgate-iot/tollgate/harness/bench"
+	"github.com/tollgate-iot/tollgate/harness/plan"
+	"github.com/tollgate-iot/tollgate/harness/scenario"
+	"github.com/tollgate-iot/tollgate/harness/trace"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// prints gives a script that prints lines for each verb.
+func prints(lines map[string][]string) func(*fakeDevice, context.Context, string, map[string]string) (string, error) {
+	return func(d *fakeDevice, _ context.Context, verb string, _ map[string]string) (string, error) {
+		for _, l := range lines[verb] {
+			d.print(l)
+		}
+		return "answer of " + verb, nil
+	}
+}
+
+func TestRunGoesThrough(t *testing.T) {
+	r := newRig(t)
+	r.device.script = prints(map[string][]string{"get": {"### Open.", "Send OK 5 hello"}})
+	get := expecting("get", "Open", `Send OK (\d+)`)
+	get.Window = "get"
+	tr := r.run(t.Context(), makePlan([]plan.Step{do("activate")}, []plan.Step{get}, []plan.Step{do("deactivate")}))
+
+	require.Empty(t, tr.Failed)
+	require.Empty(t, tr.Trouble)
+	require.False(t, tr.Interrupted)
+	require.Equal(t, []string{"activate", "get", "deactivate"}, r.device.verbs())
+	require.Equal(t, []string{"device.activate begin", "device.activate ok", "device.get begin", "device.get ok",
+		"device.deactivate begin", "device.deactivate ok"}, states(tr, trace.EventStep))
+	require.Equal(t, []string{"mirror ready", "mirror canary", "mirror canary", "mirror flushed"}, states(tr, trace.EventTap))
+	require.Equal(t, []string{"get open", "get close"}, states(tr, trace.EventWindow))
+	require.Len(t, tr.Windows, 1)
+	require.True(t, tr.Windows[0].From.Before(tr.Windows[0].To))
+	require.Equal(t, trace.TapEvidence{Name: "mirror", ReadyBefore: true, Flushed: true, CanaryBefore: true, CanaryAfter: true, Received: 2}, tr.Evidence.Taps[0])
+	require.Equal(t, "soracom", tr.Account.Name)
+	require.Equal(t, deviceAddr, tr.DeviceAddrs[0])
+	require.Regexp(t, `^\d{4}-\d\d-\d\dT[\d:.]+Z  ### Open\.\n\d{4}.*Z  Send OK 5 hello\n$`, r.read(ConsoleFile))
+	require.Equal(t, trace.EventRun, tr.Timeline[0].Kind)
+	last := tr.Timeline[len(tr.Timeline)-1]
+	require.Equal(t, "end", last.State)
+
+	require.NoError(t, tr.Save(r.dir))
+	loaded, err := trace.Load(r.dir)
+	require.NoError(t, err)
+	require.EqualValues(t, 2, loaded.Capture.Frames)
+	require.Equal(t, trace.Whole, loaded.Completeness(trace.Scope{}).State)
+}
+
+func TestWhatEndsARun(t *testing.T) {
+	answers := func(lines []string, err error) func(*fakeDevice, context.Context, string, map[string]string) (string, error) {
+		return func(d *fakeDevice, _ context.Context, verb string, _ map[string]string) (string, error) {
+			if verb != "get" {
+				return "", nil
+			}
+			for _, l := range lines {
+				d.print(l)
+			}
+			return "", err
+		}
+	}
+	short := expecting("get", "Send OK")
+	short.Within = 2 * time.Second
+	ordered := expecting("get", "first", "second")
+	ordered.Within = 2 * time.Second
+	forbidding := expecting("get", "Send OK")
+	forbidding.Never = patternsOf("Send NG")
+	for name, c := range map[string]struct {
+		step            plan.Step
+		lines           []string
+		err             error
+		failed, trouble string
+	}{
+		"device says no":     {step: do("get"), err: &bench.DeviceError{Op: "http_get", Reason: "ERROR 703"}, failed: "device.get: http_get: ERROR 703 (fake.yaml:2)"},
+		"bench breaks":       {step: do("get"), err: errBench, trouble: "device.get (fake.yaml:2): the port is gone"},
+		"line never comes":   {step: short, lines: []string{"### Send."}, failed: `device.get: no console line matched 'Send OK' within 2s; its last line was "### Send." (fake.yaml:2)`},
+		"silent console":     {step: short, failed: "device.get: no console line matched 'Send OK' within 2s; the console stayed silent (fake.yaml:2)"},
+		"wrong order":        {step: ordered, lines: []string{"second", "first"}, failed: `device.get: no console line matched 'second' within 2s after the line for 'first'; its last line was "first" (fake.yaml:2)`},
+		"one line for two":   {step: ordered, lines: []string{"first second"}, failed: `device.get: no console line matched 'second' within 2s after the line for 'first'; its last line was "first second" (fake.yaml:2)`},
+		"forbidden line":     {step: forbidding, lines: []string{"Send NG", "Send OK"}, failed: `device.get: the console showed "Send NG", which 'Send NG' forbids (fake.yaml:2)`},
+		"control characters": {step: short, lines: []string{"\x1b[31mno"}, failed: `device.get: no console line matched 'Send OK' within 2s; its last line was "\\x1b[31mno" (fake.yaml:2)`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.device.script = answers(c.lines, c.err)
+			tr := r.run(t.Context(), makePlan([]plan.Step{do("activate")}, []plan.Step{c.step, do("after")}, []plan.Step{do("deactivate")}))
+			require.Equal(t, c.failed, tr.Failed)
+			require.Equal(t, c.trouble, tr.Trouble)
+			require.Equal(t, []string{"activate", "get", "deactivate"}, r.device.verbs(), "nothing more but the cleanup")
+		})
+	}
+}
+
+func TestEarlierOutputIsNotTheSteps(t *testing.T) {
+	r := newRig(t)
+	r.device.script = prints(map[string][]string{"first": {"Send OK 5 hello"}})
+	second := expecting("second", "Send OK")
+	second.Within = 2 * time.Second
+	tr := r.run(t.Context(), makePlan(nil, []plan.Step{do("first"), second}, nil))
+	require.Contains(t, tr.Failed, "device.second: no console line matched 'Send OK'")
+}
+
+// A line that is forbidden ends a verb that would never come back by itself.
+func TestForbiddenLineEndsTheVerb(t *testing.T) {
+	r := newRig(t)
+	r.device.script = func(d *fakeDevice, ctx context.Context, _ string, _ map[string]string) (string, error) {
+		d.print("### ERROR! ###")
+		<-ctx.Done()
+		return "", ctx.Err()
+	}
+	s := do("get")
+	s.Never = patternsOf("ERROR")
+	tr := r.run(t.Context(), makePlan(nil, []plan.Step{s}, nil))
+	require.Contains(t, tr.Failed, `the console showed "### ERROR! ###"`)
+}
+
+func TestInterruption(t *testing.T) {
+	r := newRig(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	r.device.script = func(_ *fakeDevice, ctx context.Context, verb string, _ map[string]string) (string, error) {
+		if verb == "get" {
+			cancel()
+			<-ctx.Done()
+			return "", ctx.Err()
+		}
+		return "", ctx.Err()
+	}
+	get := do("get")
+	get.Window = "get"
+	tr := r.run(ctx, makePlan(nil, []plan.Step{get, do("after")}, []plan.Step{do("deactivate")}))
+	require.True(t, tr.Interrupted)
+	require.Empty(t, tr.Failed)
+	require.Empty(t, tr.Trouble)
+	require.Equal(t, []string{"get", "deactivate"}, r.device.verbs())
+	require.Contains(t, states(tr, trace.EventStep), "device.deactivate ok")
+	require.Equal(t, []string{"get open", "get close"}, states(tr, trace.EventWindow))
+}
+
+func TestInterruptedCleanupIsBounded(t *testing.T) {
+	r := newRig(t)
+	r.device.script = func(_ *fakeDevice, ctx context.Context, verb string, _ map[string]string) (string, error) {
+		if verb == "deactivate" {
+			<-ctx.Done()
+		}
+		return "", ctx.Err()
+	}
+	hang := do("deactivate")
+	hang.Within = 10 * time.Second
+	tr := r.run(t.Context(), makePlan(nil, []plan.Step{do("get")}, []plan.Step{hang, do("last")}))
+	require.False(t, tr.Interrupted, "the cleanup's own deadline is no interruption")
+	require.Contains(t, tr.Trouble, "cleanup: device.deactivate")
+	require.Equal(t, []string{"get", "deactivate", "last"}, r.device.verbs(), "every cleanup step has its turn")
+}
+
+func TestTapThatCantStart(t *testing.T) {
+	r := newRig(t)
+	r.tap.startErr = errBench
+	tr, err := Run(t.Context(), makePlan(nil, []plan.Step{do("get")}, []plan.Step{do("deactivate")}), r.bench, r.opts)
+	require.NoError(t, err)
+	require.Equal(t, "start tap mirror: the port is gone", tr.Trouble)
+	require.Empty(t, r.device.verbs(), "nothing was driven blindly")
+	require.False(t, tr.Evidence.Taps[0].ReadyBefore)
+	require.Equal(t, "the port is gone", tr.Evidence.Taps[0].Error)
+}
+
+func TestDeviceThatCantBeOpened(t *testing.T) {
+	r := newRig(t)
+	r.device.openErr = errBench
+	tr := r.run(t.Context(), makePlan(nil, []plan.Step{do("get")}, nil))
+	require.Equal(t, "open device fake-1: the port is gone", tr.Trouble)
+}
+
+func TestBlindTap(t *testing.T) {
+	r := newRig(t)
+	r.carrier.blind = true
+	tr := r.run(t.Context(), makePlan(nil, []plan.Step{do("get")}, nil))
+	require.Empty(t, tr.Trouble)
+	require.False(t, tr.Evidence.Taps[0].CanaryBefore)
+	require.False(t, tr.Evidence.Taps[0].CanaryAfter)
+	require.Equal(t, []string{"mirror ready", "mirror canary missed", "mirror canary missed", "mirror flushed"}, states(tr, trace.EventTap))
+}
+
+// A device that has no session before the setup gets its first canary after it.
+func TestCanaryAfterSetup(t *testing.T) {
+	r := newRig(t)
+	r.carrier.addr = netip.Addr{}
+	r.device.script = func(_ *fakeDevice, _ context.Context, verb string, _ map[string]string) (string, error) {
+		r.carrier.mu.Lock()
+		defer r.carrier.mu.Unlock()
+		r.carrier.addr = deviceAddr
+		return "", nil
+	}
+	tr := r.run(t.Context(), makePlan([]plan.Step{do("activate")}, []plan.Step{do("get")}, nil))
+	require.True(t, tr.Evidence.Taps[0].CanaryBefore)
+}
+
+func TestTapThatEndsByItself(t *testing.T) {
+	r := newRig(t)
+	r.device.script = func(*fakeDevice, context.Context, string, map[string]string) (string, error) {
+		r.tap.fail(errBench)
+		return "", nil
+	}
+	tr := r.run(t.Context(), makePlan(nil, []plan.Step{do("get"), awaiting(plan.Wanted{Quiet: time.Second})}, nil))
+	require.Contains(t, tr.Trouble, "tap mirror ended by itself: the port is gone", "an await that can't see is the bench's trouble")
+	require.Equal(t, "the port is gone", tr.Evidence.Taps[0].Error)
+	require.False(t, tr.Evidence.Taps[0].Flushed)
+}
+
+func TestRetry(t *testing.T) {
+	r := newRig(t)
+	r.device.script = func(d *fakeDevice, _ context.Context, verb string, _ map[string]string) (string, error) {
+		if len(d.verbs()) < 3 {
+			return "", &bench.DeviceError{Op: verb, Reason: "no carrier"}
+		}
+		return "", nil
+	}
+	s := do("activate")
+	s.Retry = 2
+	tr := r.run(t.Context(), makePlan(nil, []plan.Step{s}, nil))
+	require.Empty(t, tr.Failed)
+	require.Equal(t, []string{"device.activate begin", "device.activate failed", "device.activate retry", "device.activate begin",
+		"device.activate failed", "device.activate retry", "device.activate begin", "device.activate ok"}, states(tr, trace.EventStep))
+}
+
+func TestRepeatWindowsAndVariables(t *testing.T) {
+	r := newRig(t)
+	var got []string
+	r.device.script = func(d *fakeDevice, _ context.Context, verb string, args map[string]string) (string, error) {
+		got = append(got, verb+" "+args["to"])
+		d.print("session " + fmt.Sprint(len(got)) + " up")
+		return "answer " + fmt.Sprint(len(got)), nil
+	}
+	udp := expecting("udp", `session (\d) up`)
+	udp.Args = map[string]string{"to": "cycle ${cycle}"}
+	udp.As = "reply"
+	tcp := do("tcp")
+	tcp.Args = map[string]string{"to": "${reply} ${reply[1]}"}
+	tcp.When = "${cycle} != 2"
+	cycle := plan.Step{Kind: plan.Group, Repeat: 3, Cycles: true, Every: 30 * time.Second, Window: "cycle", Text: "repeat", Steps: []plan.Step{udp, tcp}}
+	tr := r.run(t.Context(), makePlan(nil, []plan.Step{cycle}, nil))
+	require.Empty(t, tr.Trouble)
+	require.Equal(t, []string{"udp cycle 1", "tcp answer 1 1", "udp cycle 2", "udp cycle 3", "tcp answer 4 4"}, got)
+	require.Equal(t, []string{"cycle[1] open", "cycle[1] close", "cycle[2] open", "cycle[2] close", "cycle[3] open", "cycle[3] close"},
+		states(tr, trace.EventWindow))
+	require.Contains(t, states(tr, trace.EventStep), "device.tcp skipped")
+	for i := 1; i < 3; i++ {
+		require.GreaterOrEqual(t, tr.Windows[i].From.Sub(tr.Windows[i-1].From), 29*time.Second, "every counts from begin to begin")
+	}
+}
+
+func TestSecretsAreWrittenNowhere(t *testing.T) {
+	const secret = "s3cret-passphrase"
+	r := newRig(t)
+	r.opts.Secrets = map[string]string{"password": secret}
+	var told []trace.Event
+	r.opts.Notify = func(e trace.Event) { told = append(told, e) }
+	r.device.script = func(d *fakeDevice, _ context.Context, _ string, args map[string]string) (string, error) {
+		require.Equal(t, secret, args["password"], "the device gets the secret itself")
+		d.print("password is " + secret)
+		r.tap.push(r.clock.Now(), datagram("login "+secret+" now"))
+		return "", &bench.DeviceError{Op: "login", Reason: "refused " + secret}
+	}
+	s := do("login")
+	s.Args = map[string]string{"password": "${password}"}
+	tr := r.run(t.Context(), makePlan(nil, []plan.Step{s}, nil))
+	require.Contains(t, tr.Failed, "refused "+mask)
+	require.NoError(t, tr.Save(r.dir))
+	for _, name := range []string{ConsoleFile, trace.TraceFile, CaptureFile} {
+		require.NotContains(t, r.read(name), secret, name)
+	}
+	require.Contains(t, r.read(CaptureFile), "login *****************"+" now", "the frame keeps its length")
+	for _, e := range told {
+		require.NotContains(t, e.Text, secret)
+	}
+}
+
+func TestAwaits(t *testing.T) {
+	up := &scenario.PacketWant{Direction: "up", To: "203.0.113.9:23080", Proto: "udp"}
+	for name, c := range map[string]struct {
+		want   plan.Wanted
+		within time.Duration
+		failed string
+	}{
+		"quiet":            {want: plan.Wanted{Quiet: 5 * time.Second}},
+		"packet":           {want: plan.Wanted{Packet: up}},
+		"packet elsewhere": {want: plan.Wanted{Packet: &scenario.PacketWant{To: "203.0.113.10"}}, within: 2 * time.Second, failed: "no such packet was seen within 2s"},
+		"packet down":      {want: plan.Wanted{Packet: &scenario.PacketWant{Direction: "down", Proto: "udp"}}, within: 2 * time.Second, failed: "no such packet was seen within 2s"},
+		"event":            {want: plan.Wanted{Event: "session.created"}},
+		"no such event":    {want: plan.Wanted{Event: "session.modified"}, within: 2 * time.Second, failed: "the carrier told of no session.modified within 2s"},
+		"console":          {want: plan.Wanted{Console: &patternsOf("sent")[0]}},
+		"no such line":     {want: plan.Wanted{Console: &patternsOf("received")[0]}, within: 2 * time.Second, failed: "no console line matched 'received' within 2s"},
+		"no such message":  {want: plan.Wanted{MQTT: "puback"}, within: 2 * time.Second, failed: "no MQTT puback was seen within 2s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.device.script = func(d *fakeDevice, _ context.Context, _ string, _ map[string]string) (string, error) {
+				r.tap.push(r.clock.Now(), datagram("hello"))
+				d.print("sent")
+				r.carrier.tell(bench.Event{Name: "session.created", Time: r.clock.Now(), SessionID: "s2", Address: deviceAddr})
+				return "", nil
+			}
+			s := awaiting(c.want)
+			s.Within = c.within
+			tr := r.run(t.Context(), makePlan(nil, []plan.Step{do("udp"), s}, nil))
+			require.Empty(t, tr.Trouble)
+			if c.failed == "" {
+				require.Empty(t, tr.Failed)
+				return
+			}
+			require.Contains(t, tr.Failed, c.failed)
+		})
+	}
+}
+
+// A device that goes on sending is not quiet, whatever else passes the mirror.
+func TestQuietIsTheDevicesOwn(t *testing.T) {
+	r := newRig(t)
+	stop := make(chan struct{})
+	chatter := make(chan struct{})
+	r.device.script = func(*fakeDevice, context.Context, string, map[string]string) (string, error) {
+		go func() {
+			defer close(chatter)
+			for {
+				select {
+				case <-stop:
+					return
+				case <-time.After(time.Millisecond):
+					r.tap.push(r.clock.Now(), datagram("hello"))
+				}
+			}
+		}()
+		return "", nil
+	}
+	s := awaiting(plan.Wanted{Quiet: 20 * time.Second})
+	s.Within = 40 * time.Second
+	tr := r.run(t.Context(), makePlan(nil, []plan.Step{do("chatter"), s}, nil))
+	close(stop)
+	<-chatter
+	require.Contains(t, tr.Failed, "the device was never quiet for 20s within 40s")
+}
+
+// Awaits look back to the verb before them, never further.
+func TestAwaitLooksBackToTheVerb(t *testing.T) {
+	r := newRig(t)
+	r.device.script = func(d *fakeDevice, _ context.Context, verb string, _ map[string]string) (string, error) {
+		if verb == "first" {
+			d.print("ready")
+			r.tap.push(r.clock.Now(), datagram("hello"))
+		}
+		return "", nil
+	}
+	s := awaiting(plan.Wanted{Console: &patternsOf("ready")[0]})
+	s.Within = 2 * time.Second
+	tr := r.run(t.Context(), makePlan(nil, []plan.Step{do("first"), do("second"), s}, nil))
+	require.Contains(t, tr.Failed, "no console line matched 'ready'")
+}
+
+func TestCarrierVerbsAndEvents(t *testing.T) {
+	r := newRig(t)
+	r.carrier.script = func(string) {
+		r.carrier.tell(bench.Event{Name: "session.created", Time: r.clock.Now(), SessionID: "s2", Address: deviceAddr.Next()})
+	}
+	cut := plan.Step{Kind: plan.CarrierVerb, Verb: "delete_session", Text: "carrier.delete_session"}
+	tr := r.run(t.Context(), makePlan(nil, []plan.Step{cut, awaiting(plan.Wanted{Event: "session.created"})}, nil))
+	require.Empty(t, tr.Trouble)
+	require.Equal(t, []string{"address ok", "delete_session begin", "delete_session ok", "session.created told", "address ok"}, states(tr, trace.EventCarrier))
+	require.Len(t, tr.DeviceAddrs, 2, "the new session's address is the device's too")
+
+	r = newRig(t)
+	r.carrier.doErr = errBench
+	tr = r.run(t.Context(), makePlan(nil, []plan.Step{cut}, nil))
+	require.Equal(t, "carrier.delete_session (fake.yaml:1): the port is gone", tr.Trouble)
+}
+
+// The carrier's count is evidence only where it reaches the last packet.
+func TestCarrierCount(t *testing.T) {
+	for name, c := range map[string]struct {
+		at    time.Duration
+		known bool
+	}{"up to date": {time.Hour, true}, "stale": {-time.Hour, false}} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.carrier.count = bench.Count{At: r.clock.Now().Add(c.at)}
+			r.carrier.count.Packets[0] = 7
+			tr := r.run(t.Context(), makePlan(nil, []plan.Step{do("get")}, nil))
+			require.Equal(t, c.known, tr.Evidence.Carrier != nil)
+			if c.known {
+				require.EqualValues(t, 7, tr.Evidence.Carrier.Packets[0])
+			}
+		})
+	}
+}

@@ -1,0 +1,365 @@
+package runner
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"sort"
+	"sync"
+	"time"
+
+	"github.com/tollgate-iot/tollgate/harness/bench"
+	"github.com/tollgate-iot/tollgate/harness/flow"
+	"github.com/tollgate-iot/tollgate/harness/packet"
+	"github.com/tollgate-iot/tollgate/harness/pcap"
+	"github.com/tollgate-iot/tollgate/harness/trace"
+)
+
+// wire is the run's view of the mirror: it starts and stops the taps, writes capture.pcapng as the frames come, and
+// follows the device's packets live, for awaits. What is judged is read from the file again, never from here.
+type wire struct {
+	record *record
+	clock  bench.Clock
+	taps   []bench.Tap
+	tapped []*tapped // those that were started, in the order of taps
+
+	mu        sync.Mutex
+	file      *os.File
+	out       *pcap.Writer
+	err       error // the first of writing
+	frames    uint64
+	secrets   [][]byte
+	decoder   *packet.Decoder
+	packet    packet.Packet
+	tracker   *flow.Tracker
+	known     map[netip.Addr]bool  // the device's addresses, from its sessions
+	last      map[netip.Addr]int64 // time of the last packet to or from an address
+	pinged    map[netip.Addr]int64 // time of the last ICMP packet to an address
+	answered  map[netip.Addr]int64 // time of the last ICMP packet from an address
+	keep      bool                 // sightings are wanted
+	sightings []sighting
+}
+
+// tapped is a tap that was started.
+type tapped struct {
+	tap        bench.Tap
+	evidence   trace.TapEvidence
+	interfaces map[pcap.LinkType]int // in the file, by link type
+}
+
+// sighting is what an await may want to know of a packet.
+type sighting struct {
+	at           int64
+	dir          flow.Direction
+	device, peer netip.AddrPort
+	name         string
+	phase        flow.Phase
+	proto        string
+	messages     []string // MQTT types completed by this packet
+}
+
+// sightingLimit bounds the packets kept for an await that looks back; older ones are let go.
+const sightingLimit = 1 << 16
+
+// flushTime is how long a tap may take, on the bench's clock, to hand over what has reached it.
+const flushTime = 30 * time.Second
+
+// secretLength is the shortest secret that is blotted out of captured frames: a shorter one would be found by chance.
+const secretLength = 6
+
+func newWire(dir string, b *bench.Bench, rec *record, secrets map[string]string, keep bool) (*wire, error) {
+	f, err := os.Create(filepath.Join(dir, CaptureFile))
+	if err != nil {
+		return nil, fmt.Errorf("write capture: %w", err)
+	}
+	out, err := pcap.NewWriter(f, pcap.Section{Application: "tollgate"})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("write capture: %w", err), f.Close())
+	}
+	w := &wire{
+		record: rec, clock: b.Clock, taps: b.Taps, file: f, out: out,
+		decoder: packet.NewDecoder(packet.Options{}),
+		known:   map[netip.Addr]bool{}, last: map[netip.Addr]int64{},
+		pinged: map[netip.Addr]int64{}, answered: map[netip.Addr]int64{}, keep: keep,
+	}
+	w.tracker = flow.NewTracker(flow.Options{PathOf: w.decoder.Path, Seen: w.seen})
+	for _, s := range secrets {
+		if len(s) >= secretLength {
+			w.secrets = append(w.secrets, []byte(s))
+		}
+	}
+	return w, nil
+}
+
+// start starts every tap and returns when all of them capture.
+func (w *wire) start(ctx context.Context) error {
+	for _, tap := range w.taps {
+		t := &tapped{tap: tap, interfaces: map[pcap.LinkType]int{}, evidence: trace.TapEvidence{Name: tap.Name()}}
+		w.tapped = append(w.tapped, t)
+		if err := tap.Start(ctx, func(rec pcap.Record) { w.take(t, rec) }); err != nil {
+			t.evidence.Error = w.record.mask(err.Error())
+			w.tapEvent(t, "failed", err.Error())
+			return fmt.Errorf("start tap %s: %w", tap.Name(), err)
+		}
+		t.evidence.ReadyBefore = true
+		w.tapEvent(t, "ready", "")
+	}
+	return nil
+}
+
+func (w *wire) tapEvent(t *tapped, state, text string) {
+	w.record.note(trace.Event{Kind: trace.EventTap, Name: t.tap.Name(), State: state, Text: text})
+}
+
+// take is given each frame of a tap.
+func (w *wire) take(t *tapped, rec pcap.Record) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.frames++
+	for _, s := range w.secrets {
+		blot(rec.Data, s)
+	}
+	if err := w.write(t, rec); err != nil && w.err == nil {
+		w.err = fmt.Errorf("write capture: %w", err)
+	}
+	f := packet.Frame{Number: w.frames, Time: rec.Time, Link: uint16(rec.Link), Data: rec.Data, Length: rec.Length}
+	if w.decoder.Decode(f, &w.packet) == packet.Decoded {
+		w.tracker.Add(&w.packet)
+	}
+}
+
+// write adds a frame to the capture, each tap's link types as interfaces of their own. It is called under mu.
+func (w *wire) write(t *tapped, rec pcap.Record) error {
+	number, ok := t.interfaces[rec.Link]
+	if !ok {
+		var err error
+		if number, err = w.out.AddInterface(pcap.Interface{Name: t.tap.Name(), Link: rec.Link}); err != nil {
+			return err
+		}
+		t.interfaces[rec.Link] = number
+	}
+	rec.Interface = number
+	return w.out.Write(rec)
+}
+
+// complete writes what each tap counted, with its first interface, and the rest of the file. It is called under mu.
+func (w *wire) complete() error {
+	now := w.clock.Now().UnixNano()
+	for _, t := range w.tapped {
+		first := -1
+		for _, number := range t.interfaces {
+			if first < 0 || number < first {
+				first = number
+			}
+		}
+		if first < 0 {
+			continue
+		}
+		s := pcap.Stats{Time: now, Received: t.evidence.Received + t.evidence.Dropped, Dropped: t.evidence.Dropped}
+		if err := w.out.WriteStats(first, s); err != nil {
+			return fmt.Errorf("write capture: %w", err)
+		}
+	}
+	return w.out.Flush()
+}
+
+// blot overwrites a secret: the frame keeps its length, so that everything but its checksum stays as it was.
+func blot(data, secret []byte) {
+	for {
+		i := bytes.Index(data, secret)
+		if i < 0 {
+			return
+		}
+		for j := range secret {
+			data[i+j] = '*'
+		}
+		data = data[i+len(secret):]
+	}
+}
+
+// seen is told of each packet of the live tracker, under mu.
+func (w *wire) seen(f *flow.Flow, p *flow.Packet) {
+	device, peer := f.Device.Addr(), f.Peer.Addr()
+	w.last[device] = max(w.last[device], p.Time)
+	w.last[peer] = max(w.last[peer], p.Time)
+	if f.Kind == packet.ICMP || f.Kind == packet.ICMPv6 {
+		from, to := device, peer
+		if p.Dir == flow.Down {
+			from, to = peer, device
+		}
+		w.answered[from] = max(w.answered[from], p.Time)
+		w.pinged[to] = max(w.pinged[to], p.Time)
+	}
+	if !w.keep {
+		return
+	}
+	s := sighting{at: p.Time, dir: p.Dir, device: f.Device, peer: f.Peer, name: f.Name, phase: p.Phase, proto: protoName(f.Kind)}
+	for i := len(f.Messages) - 1; i >= 0 && f.Messages[i].Number == p.Number; i-- {
+		s.messages = append(s.messages, f.Messages[i].Type)
+	}
+	if len(w.sightings) >= sightingLimit {
+		w.sightings = append(w.sightings[:0], w.sightings[sightingLimit/2:]...)
+	}
+	w.sightings = append(w.sightings, s)
+}
+
+func protoName(k packet.Kind) string {
+	switch k {
+	case packet.TCP:
+		return "tcp"
+	case packet.UDP:
+		return "udp"
+	case packet.ICMP, packet.ICMPv6:
+		return "icmp"
+	case packet.ARP:
+		return "arp"
+	}
+	return "other"
+}
+
+// isDevice says that an address is the device's. Before any is known everything is: a mirror of one device.
+// It is called under mu.
+func (w *wire) isDevice(a netip.Addr) bool { return len(w.known) == 0 || w.known[a] }
+
+// know notes an address of the device, and says whether it is new.
+func (w *wire) know(a netip.Addr) bool {
+	if !a.IsValid() {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.known[a.Unmap()] {
+		return false
+	}
+	w.known[a.Unmap()] = true
+	return true
+}
+
+func (w *wire) addresses() []netip.Addr {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []netip.Addr
+	for a := range w.known {
+		out = append(out, a)
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].Less(out[j]) })
+	return out
+}
+
+// lastPacket is when the device last sent or was sent a packet, zero where none was seen.
+func (w *wire) lastPacket() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var last int64
+	for a, at := range w.last {
+		if w.isDevice(a) {
+			last = max(last, at)
+		}
+	}
+	if last == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, last).UTC()
+}
+
+// pingedSince says whether an ICMP packet to the address was seen at or after a time, and whether one from it was.
+func (w *wire) pingedSince(a netip.Addr, since time.Time) (pinged, answered bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	to, isTo := w.pinged[a.Unmap()]
+	from, isFrom := w.answered[a.Unmap()]
+	return isTo && to >= since.UnixNano(), isFrom && from >= since.UnixNano()
+}
+
+// forgetBefore lets go of what no await will look back to.
+func (w *wire) forgetBefore(at time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sightings = slices.DeleteFunc(w.sightings, func(s sighting) bool { return s.at < at.UnixNano() })
+}
+
+// find gives the time of the first packet at or after a time that fulfils the condition.
+func (w *wire) find(since time.Time, ok func(sighting) bool) (time.Time, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, s := range w.sightings {
+		s := w.oriented(s)
+		if s.at >= since.UnixNano() && w.isDevice(s.device.Addr()) && ok(s) {
+			return time.Unix(0, s.at).UTC(), true
+		}
+	}
+	return time.Time{}, false
+}
+
+// oriented turns a sighting round where the live tracker took the peer for the device.
+func (w *wire) oriented(s sighting) sighting {
+	if len(w.known) == 0 || w.known[s.device.Addr()] || !w.known[s.peer.Addr()] {
+		return s
+	}
+	s.device, s.peer, s.dir, s.name = s.peer, s.device, 1-s.dir, ""
+	return s
+}
+
+// blind says why the taps see nothing more, nil while they capture.
+func (w *wire) blind() error {
+	for _, t := range w.tapped {
+		if err := t.tap.Err(); err != nil {
+			return fmt.Errorf("tap %s ended by itself: %w", t.tap.Name(), err)
+		}
+	}
+	return nil
+}
+
+// flush waits until all that reached the taps has been taken.
+func (w *wire) flush(ctx context.Context) {
+	ctx, cancel := w.clock.WithTimeout(ctx, flushTime)
+	defer cancel()
+	for _, t := range w.tapped {
+		err := t.tap.Flush(ctx)
+		t.evidence.Flushed = err == nil && t.tap.Err() == nil
+		if err != nil && t.evidence.Error == "" {
+			t.evidence.Error = w.record.mask(fmt.Sprintf("flush: %v", err))
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.out.Flush(); err != nil && w.err == nil {
+		w.err = fmt.Errorf("write capture: %w", err)
+	}
+}
+
+// finish flushes the taps for the last time and tells what state they are in.
+func (w *wire) finish(ctx context.Context) {
+	w.flush(ctx)
+	for _, t := range w.tapped {
+		switch err := t.tap.Err(); {
+		case err != nil:
+			w.tapEvent(t, "failed", err.Error())
+		case t.evidence.Flushed:
+			w.tapEvent(t, "flushed", "")
+		}
+	}
+}
+
+// close stops the taps, completes the capture with their counts and gives the evidence to the record.
+func (w *wire) close() error {
+	for _, t := range w.tapped {
+		failed := t.tap.Err()
+		t.tap.Close()
+		stats := t.tap.Stats()
+		t.evidence.Received, t.evidence.Dropped, t.evidence.Truncated = stats.Received, stats.Dropped, stats.Truncated
+		if failed != nil {
+			t.evidence.Error = w.record.mask(failed.Error())
+		}
+		w.record.trace.Evidence.Taps = append(w.record.trace.Evidence.Taps, t.evidence)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.tracker.Flush()
+	return errors.Join(w.err, w.complete(), w.file.Close())
+}
