@@ -47,7 +47,7 @@ func expectForm() Form[Expect] {
 func readExpect(errs *Errors, name string, v Value) Expect {
 	x := Expect{Pos: v.Pos}
 	switch {
-	case v.Map != nil && len(v.Map) > 0:
+	case len(v.Map) > 0:
 	case v.Scalar != nil && *v.Scalar != "":
 		x.Names = []string{*v.Scalar}
 	case len(v.List) > 0:
