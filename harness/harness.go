@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/tollgate-iot/tollgate/expectations"
@@ -59,7 +60,7 @@ func RunScenario(ctx context.Context, s *scenario.Scenario, o Options) (*Result,
 		return nil, err
 	}
 	defer opened.Close()
-	p, sources, err := prepare(s, opened, o.Vars)
+	p, sources, err := prepare(s, catalog.Abilities(opened), o.Vars)
 	if err != nil {
 		return nil, errors.Join(err, closeUnused(opened))
 	}
@@ -88,19 +89,30 @@ func (o Options) defaults() Options {
 }
 
 // prepare makes the plan, and reads the expectations before anything is driven: a mistake in them must not cost a run.
-func prepare(s *scenario.Scenario, b *bench.Bench, vars map[string]string) (*plan.Plan, *sources, error) {
-	p, err := plan.Make(s, catalog.Abilities(b), vars)
-	if err != nil {
+// The mistakes of both are told together.
+func prepare(s *scenario.Scenario, can plan.Abilities, vars map[string]string) (*plan.Plan, *sources, error) {
+	var errs scenario.Errors
+	known := s.Vars
+	p, err := plan.Make(s, can, vars)
+	if err == nil {
+		known = p.Vars
+	} else if !errors.As(err, &errs) {
 		return nil, nil, err
 	}
-	src, err := sourcesOf(s.Pos.File, p.Expect, p.Vars)
-	if err != nil {
+	src, err := sourcesOf(s.Pos.File, s.Expect, known)
+	if err == nil {
+		_, err = src.parse()
+	}
+	var more scenario.Errors
+	if err != nil && !errors.As(err, &more) {
 		return nil, nil, err
 	}
-	if _, err := src.parse(); err != nil {
-		return nil, nil, err
+	for _, m := range more {
+		if !slices.ContainsFunc(errs, func(e *scenario.Error) bool { return e.Pos == m.Pos }) {
+			errs = append(errs, m) // the plan has said it already where both see it
+		}
 	}
-	return p, src, nil
+	return p, src, errs.Err()
 }
 
 // closeUnused closes what no run has taken over.

@@ -7,7 +7,6 @@ import (
 
 	"github.com/tollgate-iot/tollgate/expectations"
 	"github.com/tollgate-iot/tollgate/harness/catalog"
-	"github.com/tollgate-iot/tollgate/harness/plan"
 	"github.com/tollgate-iot/tollgate/harness/scenario"
 )
 
@@ -36,15 +35,7 @@ func Lint(file string) error {
 // LintScenario checks a scenario against the drivers that it would be carried out with, and the expectations that it
 // names. A driver that is not in the catalog leaves its verbs unchecked.
 func LintScenario(s *scenario.Scenario) error {
-	p, err := plan.Make(s, catalog.AbilitiesOf(s.Device), nil)
-	if err != nil {
-		return err
-	}
-	src, err := sourcesOf(s.Pos.File, p.Expect, p.Vars)
-	if err != nil {
-		return err
-	}
-	_, err = src.parse()
+	_, _, err := prepare(s, catalog.AbilitiesOf(s.Device), nil)
 	return err
 }
 

@@ -220,6 +220,12 @@ f.yaml:5:22: ${url}: unknown variable: there is none
 4 errors`)
 }
 
+func TestAMistypedArgumentIsOneMistake(t *testing.T) {
+	_, err := makePlan(t, "name: x\nsteps:\n  - device.http_get: {ulr: x}\n", abilities(), nil)
+	require.EqualError(t, err, `f.yaml:3:23: device.http_get: unknown argument "ulr": did you mean "url"? known: url
+1 error`)
+}
+
 func TestWithoutABenchOnlyTheFileIsChecked(t *testing.T) {
 	text := "name: x\nsteps:\n  - device.anything: {a: [\"${b}\"]}\n  - carrier.anything: ${c}\n  - await: {event: any.thing}\n  - await: {quiet: 1s}\n"
 	_, err := makePlan(t, text, plan.Abilities{Unknown: true}, nil)

@@ -79,6 +79,7 @@ func (b *builder) arguments(name string, s *scenario.Step, spec *VerbSpec, in sc
 			a := spec.arg(e.Key)
 			if a == nil {
 				b.errs.Addf(e.Pos, "%s: unknown argument %q: %s", name, e.Key, known(e.Key, spec.names()))
+				given[scenario.Closest(e.Key, spec.names())] = true // one mistake is told once
 				continue
 			}
 			given[a.Name] = true
