@@ -42,8 +42,12 @@ const (
 type Decoder struct {
 	key     pathKey // of the frame at work
 	depth   int
-	headers int  // bytes of headers read of the innermost Ethernet frame, or since 14 stand for it
-	cut     bool // the capture holds less of the frame than its headers say
+	headers int       // bytes of headers read of the innermost Ethernet frame, or since 14 stand for it
+	cut     bool      // the capture holds less of the frame than its headers say
+	known   *straight // whose key stands for the one above, while nothing was added to it
+
+	straights    straights
+	straightFrom []byte // the frame at work, where its outer headers may be remembered
 
 	ports     map[uint16]bool
 	same      bool
@@ -68,14 +72,14 @@ func NewDecoder(o Options) *Decoder {
 // of use. The slices in p are valid until the next Decode, and no longer than the frame's own data.
 func (d *Decoder) Decode(f Frame, p *Packet) Result {
 	*p = Packet{Number: f.Number, Time: f.Time, WindowShift: -1}
-	d.key = pathKey{}
 	d.depth, d.headers, d.cut = 0, etherLen, false
 
 	room := max(min(f.Length, maxFrame), len(f.Data))
 	var r Result
 	if f.Link == linkEthernet {
-		r = d.ethernet(p, f.Data, room)
+		r = d.start(p, f.Data, room)
 	} else {
+		d.key, d.known, d.straightFrom = pathKey{}, nil, nil
 		r = d.link(p, f.Link, f.Data, room)
 	}
 	if r == Decoded {
@@ -83,6 +87,15 @@ func (d *Decoder) Decode(f Frame, p *Packet) Result {
 		p.Path = d.path()
 	}
 	return r
+}
+
+// start decodes an Ethernet frame as captured, by the shortcut where it goes.
+func (d *Decoder) start(p *Packet, b []byte, room int) Result {
+	if inner, ok := d.shortcut(p, b); ok {
+		return d.ethernet(p, inner, len(inner))
+	}
+	d.key, d.known, d.straightFrom = pathKey{}, nil, b
+	return d.ethernet(p, b, room)
 }
 
 // short ends the decoding where a header behind the IP header is not all there: if the capture cut it the packet is known

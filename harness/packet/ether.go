@@ -69,6 +69,12 @@ func (d *Decoder) etherType(p *Packet, kind uint16, b []byte, room int) Result {
 	return d.noIP(p, b, room)
 }
 
+// tag makes a VLAN part of the path.
+func (d *Decoder) tag(vlan uint16) {
+	d.grow()
+	d.key.tag(vlan)
+}
+
 // vlan takes one tag off (IEEE 802.1Q, 9.6).
 func (d *Decoder) vlan(p *Packet, b []byte, room int) Result {
 	if len(b) < tagLen {
@@ -77,7 +83,7 @@ func (d *Decoder) vlan(p *Packet, b []byte, room int) Result {
 	if d.depth++; d.depth > maxDepth {
 		return d.noIP(p, b, room)
 	}
-	d.key.tag(binary.BigEndian.Uint16(b) & 0xfff)
+	d.tag(binary.BigEndian.Uint16(b) & 0xfff)
 	d.headers += tagLen
 	return d.etherType(p, binary.BigEndian.Uint16(b[2:]), b[tagLen:], room-tagLen)
 }

@@ -79,7 +79,7 @@ func (d *Decoder) ipv4(p *Packet, b []byte, room int) Result {
 // Inside a tunnel the claim counts, because a mirror may cut a packet to fit its own. On the wire nothing cuts a frame, so
 // that a claim beyond the frame's length is damage.
 func (d *Decoder) believed(claim, room int) int {
-	if d.key.chain == 0 && claim > room {
+	if d.known == nil && d.key.chain == 0 && claim > room {
 		return room
 	}
 	return claim

@@ -121,6 +121,9 @@ func (d *Decoder) path() uint32 {
 		}
 		return 1
 	}
+	if d.known != nil {
+		return d.known.path
+	}
 	if d.key.chain == 0 && d.key.tags == 0 {
 		return 0
 	}

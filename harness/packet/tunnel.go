@@ -34,6 +34,7 @@ func (d *Decoder) enter(t Tunnel, id uint32, p *Packet) bool {
 	if d.depth++; d.depth > maxDepth {
 		return false
 	}
+	d.grow()
 	d.key.chain = d.key.chain<<4 | uint64(t)
 	d.key.id = id
 	d.key.ends(&p.Src, &p.Dst)
@@ -78,10 +79,13 @@ func (d *Decoder) gre(p *Packet, b []byte, room int) Result {
 	if !d.enter(GRE, h.key, p) {
 		return d.other(p, outer, outerRoom)
 	}
-	if kind == typeBridged {
-		return d.ethernet(p, b, room)
+	if kind != typeBridged {
+		return d.etherType(p, kind, b, room)
 	}
-	return d.etherType(p, kind, b, room)
+	if flags&^greKey == 0 {
+		d.remember(p, etherLen+ipv4Len+h.length)
+	}
+	return d.ethernet(p, b, room)
 }
 
 // greFields are the optional fields of a GRE header that are of use, and its length with all of them.
@@ -161,7 +165,7 @@ func (d *Decoder) erspan(p *Packet, second bool, b []byte, room int) Result {
 	if !d.enter(ERSPAN, uint32(binary.BigEndian.Uint16(b[2:])&0x3ff), p) {
 		return d.other(p, b, room)
 	}
-	d.key.tag(binary.BigEndian.Uint16(b) & 0xfff)
+	d.tag(binary.BigEndian.Uint16(b) & 0xfff)
 	return d.ethernet(p, b[8:], room-8)
 }
 
@@ -181,7 +185,7 @@ func (d *Decoder) erspan3(p *Packet, b []byte, room int) Result {
 	if !d.enter(ERSPAN, uint32(binary.BigEndian.Uint16(b[2:])&0x3ff), p) {
 		return d.other(p, b, room)
 	}
-	d.key.tag(binary.BigEndian.Uint16(b) & 0xfff)
+	d.tag(binary.BigEndian.Uint16(b) & 0xfff)
 	if b[10]>>2&0x1f == 2 {
 		return d.ip(p, b[header:], room-header)
 	}
@@ -227,6 +231,7 @@ func (d *Decoder) vxlan(p *Packet, b []byte, room int) (Result, bool) {
 	if len(b) < 8 || b[0]&0x08 == 0 && !plausibleFrame(b[8:]) || !d.enter(VXLAN, binary.BigEndian.Uint32(b[4:])>>8, p) {
 		return 0, false
 	}
+	d.remember(p, straightVXLAN)
 	return d.ethernet(p, b[8:], room-8), true
 }
 
