@@ -10,6 +10,7 @@ type stream struct {
 	mu      sync.Mutex
 	more    sync.Cond
 	buf     []byte
+	written uint64
 	ended   bool // nothing will be written any more
 	closed  bool // nobody reads any more
 	onClose func()
@@ -30,6 +31,7 @@ func (s *stream) write(parts ...[]byte) {
 	}
 	for _, p := range parts {
 		s.buf = append(s.buf, p...)
+		s.written += uint64(len(p))
 	}
 	s.more.Broadcast()
 }
@@ -65,6 +67,13 @@ func (s *stream) Pending() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.buf)
+}
+
+// Written says how many bytes were written in all: a tap that has used so many has seen everything.
+func (s *stream) Written() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.written
 }
 
 // Close implements io.Closer: a Read in progress returns.

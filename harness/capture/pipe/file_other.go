@@ -21,7 +21,7 @@ func openPath(path string) (io.ReadCloser, error) {
 		return nil, err
 	}
 	if info.Mode()&os.ModeCharDevice != 0 {
-		return nil, errors.New("open standard input: it is a terminal; pipe a capture into it")
+		return nil, errors.New("open standard input: it is a terminal or a device; pipe a capture into it")
 	}
 	return os.Stdin, nil
 }

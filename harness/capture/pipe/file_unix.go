@@ -170,7 +170,7 @@ func openStdin(in *os.File) (io.ReadCloser, error) {
 		return nil, fmt.Errorf("open standard input: %w", err)
 	}
 	if info.Mode()&fs.ModeCharDevice != 0 {
-		return nil, errors.New("open standard input: it is a terminal; pipe a capture into it: tcpdump -U -w - | …")
+		return nil, errors.New("open standard input: it is a terminal or a device; pipe a capture into it: tcpdump -U -w - | …")
 	}
 	raw, err := in.SyscallConn()
 	if err != nil {

@@ -40,8 +40,9 @@ type Options struct {
 
 // Tap captures from a stream. It implements bench.Tap.
 type Tap struct {
-	name string
-	o    Options
+	name    string
+	o       Options
+	closing time.Duration // how long Close waits
 
 	mu      sync.Mutex
 	state   state
@@ -79,7 +80,7 @@ func New(o Options) (*Tap, error) {
 		return nil, fmt.Errorf("make tap %s: give exactly one of a reader, a path and a command, not %d", o.Name, given)
 	}
 	what := cmp.Or(o.Path, strings.Join(o.Command, " "), "reader")
-	return &Tap{name: cmp.Or(o.Name, what), o: o, done: make(chan struct{})}, nil
+	return &Tap{name: cmp.Or(o.Name, what), o: o, closing: closeFor, done: make(chan struct{})}, nil
 }
 
 // Name implements bench.Tap.
@@ -221,11 +222,11 @@ func (t *Tap) Flush(ctx context.Context) error {
 	if err := m.flush(ctx, t.done); err != nil {
 		return fmt.Errorf("flush tap %s: %w", t.name, err)
 	}
+	if err := t.Err(); err != nil {
+		return fmt.Errorf("flush: %w", err)
+	}
 	select {
 	case <-t.done:
-		if err := t.Err(); err != nil {
-			return fmt.Errorf("flush: %w", err)
-		}
 		return fmt.Errorf("flush tap %s: it was closed", t.name)
 	default:
 		return nil
@@ -278,7 +279,7 @@ func (t *Tap) Close() error {
 		t.process.stop()
 	}
 	errs = append(errs, t.meter.close())
-	timer := time.NewTimer(closeFor)
+	timer := time.NewTimer(t.closing)
 	defer timer.Stop()
 	select {
 	case <-t.done:
