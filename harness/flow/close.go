@@ -7,9 +7,16 @@ import (
 	"github.com/tollgate-iot/tollgate/harness/packet"
 )
 
-// reset notes an RST.
+// reset notes an RST. A SYN or FIN beside it is counted and means nothing.
 func (t *Tracker) reset(h uint32, s *state, end int, p *packet.Packet) {
-	s.sides[end].rst++
+	d := &s.sides[end]
+	d.rst++
+	if p.Flags&packet.SYN != 0 {
+		d.syn++
+	}
+	if p.Flags&packet.FIN != 0 {
+		d.fin++
+	}
 	if s.flags&flagRST == 0 {
 		s.flags |= flagRST
 		s.rstTime, s.rstSeq, s.rstAck = p.Time, p.Seq, p.Ack

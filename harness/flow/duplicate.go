@@ -17,7 +17,7 @@ type fingerprint struct {
 }
 
 const (
-	duplicateSets = 1 << 14
+	duplicateSets = 1 << 13
 	// A copy comes at once. A packet sent again has another IP identification, or comes after the retransmission
 	// time-out (at least 200 ms in practice); without an identification only a very short time tells.
 	copyTime     = int64(100 * time.Millisecond)

@@ -194,6 +194,9 @@ type Side struct {
 	ZeroWindows     int
 	Truncated       int
 	MSS             uint16 // announced by this side, 0 where not seen
+
+	copies    copies // what Duplicates were
+	reordered int    // gaps that reordering filled
 }
 
 // GapKind says by what evidence a gap in a TCP stream is known.

@@ -28,6 +28,7 @@ type moreSide struct {
 type copies struct {
 	packets, payload uint64
 	syn, fin, rst    int
+	segments         int // of those, with payload, SYN or FIN
 }
 
 // spilled counts a phase and end that the state's cells don't.

@@ -11,12 +11,13 @@ import (
 // seen cover a side's numbers from base to next, whatever order the packets came in.
 type hole struct {
 	from, to uint32
-	kind     GapKind
-	counted  bool   // as a lost segment
-	acks     uint16 // acknowledgements that reached into it
-	ipID     uint16 // of the packet that opened it, where kind is GapSequence
-	since    int64  // when it opened
-	before   int64  // the packet before that
+	kind     GapKind // by what it was known first
+	followed bool    // segments beyond it were seen
+	counted  bool    // in lost and ackedUnseen
+	acks     uint16  // acknowledgements that reached into it
+	ipID     uint16  // of the packet that opened it, where kind is GapSequence
+	since    int64   // when it opened
+	before   int64   // the packet before that
 }
 
 const (
@@ -49,6 +50,9 @@ func (t *Tracker) place(s *state, end int, p *packet.Packet, length uint32) fate
 		return t.placeFirst(s, end, p, length)
 	}
 	if p.Seq == d.next {
+		if d.flags&sideHoles != 0 && length > 0 {
+			t.followHole(s, end, p)
+		}
 		d.next += length
 		return inOrder
 	}
@@ -57,7 +61,7 @@ func (t *Tracker) place(s *state, end int, p *packet.Packet, length uint32) fate
 		if off > maxWindow {
 			return old
 		}
-		t.openHole(s, end, hole{from: d.next, to: p.Seq, kind: GapSequence, ipID: p.IPID, since: p.Time, before: s.last})
+		t.openHole(s, end, hole{from: d.next, to: p.Seq, kind: GapSequence, followed: true, ipID: p.IPID, since: p.Time, before: s.last})
 		d.next = p.Seq + length
 		return ahead
 	}
@@ -68,6 +72,14 @@ func (t *Tracker) place(s *state, end int, p *packet.Packet, length uint32) fate
 		return old
 	}
 	return t.placeLate(s, end, p, length)
+}
+
+// followHole notes that a segment was seen right behind a hole that only an acknowledgement had shown so far.
+func (t *Tracker) followHole(s *state, end int, p *packet.Packet) {
+	holes := t.more(s).sides[end].holes
+	if last := &holes[len(holes)-1]; last.to == p.Seq && !last.followed {
+		last.followed, last.ipID = true, p.IPID
+	}
 }
 
 // placeFirst places the first segment that is seen of an end. The other end may have acknowledged something of it.
@@ -93,7 +105,7 @@ func (t *Tracker) placeFirst(s *state, end int, p *packet.Packet, length uint32)
 		d.base, d.next = p.Seq, to
 		return inOrder
 	case after(p.Seq, d.next):
-		t.openHole(s, end, hole{from: d.next, to: p.Seq, kind: GapSequence, ipID: p.IPID, since: p.Time, before: s.last})
+		t.openHole(s, end, hole{from: d.next, to: p.Seq, kind: GapSequence, followed: true, ipID: p.IPID, since: p.Time, before: s.last})
 		d.next = to
 		return ahead
 	}
@@ -165,7 +177,7 @@ func (m *more) settle(end int, h *hole) {
 		return
 	}
 	h.counted = true
-	if h.kind == GapSequence {
+	if h.followed {
 		m.sides[end].lost++
 	}
 	m.sides[1-end].ackedUnseen += int(h.acks)
@@ -195,7 +207,7 @@ func (t *Tracker) fill(s *state, end int, p *packet.Packet, from, to uint32) (fa
 		if after(right.to, right.from) {
 			keep = append(keep, right)
 		}
-		if len(keep) == 0 && !h.counted && h.kind == GapSequence {
+		if len(keep) == 0 && !h.counted && h.followed {
 			e.reordered++
 		}
 		e.holes = slices.Replace(e.holes, i, i+1, keep...)
@@ -214,7 +226,7 @@ func (t *Tracker) fill(s *state, end int, p *packet.Packet, from, to uint32) (fa
 // identification counts up it shows the order of sending; else the time since the hole opened decides.
 func (t *Tracker) tooLate(s *state, end int, p *packet.Packet, h *hole) bool {
 	d := &s.sides[end]
-	if h.kind == GapSequence && p.HasIPID && d.ipRun >= countingRun {
+	if h.followed && p.HasIPID && d.ipRun >= countingRun {
 		if off := int16(p.IPID - h.ipID); off > -512 && off < 512 && off != 0 {
 			return off > 0
 		}
@@ -244,7 +256,9 @@ func (t *Tracker) unseen(s *state, end int, seq uint32) bool {
 // something of the other end that was not seen, which is news to it.
 func (t *Tracker) acknowledge(s *state, end int, p *packet.Packet) bool {
 	d, o := &s.sides[end], &s.sides[1-end]
-	if d.flags&sideAck == 0 || after(p.Ack, d.ack) {
+	before := d.ack
+	fresh := d.flags&sideAck == 0 || after(p.Ack, before)
+	if fresh {
 		d.ack = p.Ack
 		d.flags |= sideAck
 	}
@@ -255,7 +269,7 @@ func (t *Tracker) acknowledge(s *state, end int, p *packet.Packet) bool {
 	}
 	beyond := int32(p.Ack - o.next)
 	if beyond <= 0 || beyond > maxWindow {
-		return false
+		return beyond <= 0 && fresh && o.flags&sideHoles != 0 && t.intoHole(s, 1-end, before, p.Ack)
 	}
 	if o.flags&sideSeen == 0 && t.justJoined(s, p.Time) || beyond == 1 && o.base == o.next && o.flags&sideSYN == 0 {
 		// The second: all that was seen of it may be keep-alive probes, which are one number behind.
@@ -273,4 +287,17 @@ func (t *Tracker) acknowledge(s *state, end int, p *packet.Packet) bool {
 	t.openHole(s, 1-end, hole{from: o.next, to: p.Ack, kind: GapAcked, acks: 1, since: p.Time, before: s.last})
 	o.next = p.Ack
 	return true
+}
+
+// intoHole counts an acknowledgement that goes on, from before to ack, over holes of an end. It says whether there
+// are any.
+func (t *Tracker) intoHole(s *state, end int, before, ack uint32) (any bool) {
+	holes := t.more(s).sides[end].holes
+	for i := range holes {
+		if h := &holes[i]; after(ack, h.from) && !after(before, h.from) {
+			h.acks++
+			any = true
+		}
+	}
+	return any
 }

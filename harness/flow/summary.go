@@ -103,6 +103,7 @@ func (t *Tracker) fillMore(f *Flow, s *state, m *more) {
 		side := &f.Sides[s.dir(end)]
 		side.Retransmissions, side.OutOfOrder = e.retransmissions, e.outOfOrder
 		side.Duplicates = int(e.duplicates.packets)
+		side.copies, side.reordered = e.duplicates, e.reordered
 		side.LostSegments += e.lost
 		side.AckedUnseen += e.ackedUnseen
 		side.Keepalives, side.ZeroWindows, side.Truncated = e.keepalives, e.zeroWindows, e.truncated
@@ -113,7 +114,7 @@ func (t *Tracker) fillMore(f *Flow, s *state, m *more) {
 			g := s.gap(end, h)
 			side.Missing += g.Bytes
 			if !h.counted {
-				if h.kind == GapSequence {
+				if h.followed {
 					side.LostSegments++
 				}
 				other.AckedUnseen += int(h.acks)

@@ -34,7 +34,8 @@ type Tracker struct {
 	gre      []*grePath
 	greHoles []IDHole
 
-	weight  weight // of the packet at hand
+	key     key    // of the packet at hand
+	weight  weight // what it counts
 	kept    Packet // the packet at hand, where packets are not kept
 	scratch Flow   // given to Done where flows are not kept
 }
@@ -87,10 +88,10 @@ func (t *Tracker) Add(p *packet.Packet) {
 	if p.HasGRESeq {
 		t.countGRE(p)
 	}
-	var k key
-	end := keyOf(p, &k)
-	hash := t.table.hash(&k)
-	h := t.table.find(&t.slab, &k, hash)
+	k := &t.key
+	end := keyOf(p, k)
+	hash := t.table.hash(k)
+	h := t.table.find(&t.slab, k, hash)
 	var s *state
 	if h != 0 {
 		s = t.slab.at(h)
@@ -100,7 +101,7 @@ func (t *Tracker) Add(p *packet.Packet) {
 		}
 	}
 	if h == 0 {
-		h, s = t.open(&k, hash, end, p)
+		h, s = t.open(k, hash, end, p)
 	}
 	if t.copies.copied(h, end, p) {
 		t.countCopy(s, end, p)
@@ -307,6 +308,9 @@ func (t *Tracker) countCopy(s *state, end int, p *packet.Packet) {
 	c := &t.more(s).sides[end].duplicates
 	c.packets += uint64(1 + len(p.Pieces))
 	c.payload += uint64(p.PayloadLen)
+	if p.PayloadLen > 0 || p.Flags&(packet.SYN|packet.FIN) != 0 {
+		c.segments++
+	}
 	if p.Flags&packet.SYN != 0 {
 		c.syn++
 	}

@@ -1,0 +1,205 @@
+package flow
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/tollgate-iot/tollgate/fixtures/oracle"
+	"github.com/tollgate-iot/tollgate/harness/packet"
+)
+
+// forever keeps flows open as tshark does.
+const forever = 1000 * 24 * time.Hour
+
+// segments is what is compared of one direction of a stream.
+type segments struct {
+	Frames  int    `json:"frames"`
+	Payload uint64 `json:"payload"`
+	SYN     int    `json:"syn"`
+	FIN     int    `json:"fin"`
+	RST     int    `json:"rst"`
+}
+
+// trouble is what tshark's heuristics say of one direction.
+type trouble struct{ retransmissions, lost int }
+
+type streamSums struct {
+	ab, ba         segments
+	abBad, baBad   trouble
+	flows          int
+	first          uint64
+	beginsMidway   bool
+	reorderedPairs int
+}
+
+func fromOracle(s oracle.TCPSide) segments {
+	return segments{s.Frames, s.Payload, s.SYN + s.SYNACK, s.FIN, s.RST}
+}
+
+func troubleOf(s oracle.TCPSide, other oracle.TCPSide) trouble {
+	// tshark counts fast and spurious retransmissions among the retransmissions too.
+	return trouble{s.Retransmission, s.LostSegment + other.AckLostSegment}
+}
+
+// fromSide counts as tshark does: on the frame that completes a datagram, and the mirror's duplicates too.
+func fromSide(f *Flow, d Direction) segments {
+	s := f.Sides[d]
+	out := segments{Frames: int(s.copies.packets), Payload: s.Payload + s.copies.payload, SYN: s.SYN + s.copies.syn, FIN: s.FIN + s.copies.fin, RST: s.RST + s.copies.rst}
+	for _, p := range f.Packets {
+		if p.Dir == d && !p.isPiece() {
+			out.Frames++
+		}
+	}
+	return out
+}
+
+// isPiece says whether it is a fragment that another frame completed.
+func (p *Packet) isPiece() bool { return p.Mark == Fragmented && p.Flags == 0 && p.Payload == 0 }
+
+func (s *segments) add(o segments) {
+	s.Frames += o.Frames
+	s.Payload += o.Payload
+	s.SYN += o.SYN
+	s.FIN += o.FIN
+	s.RST += o.RST
+}
+
+// endpoint writes an address as the oracle does, but an IPv4 address inside an IPv6 one as IPv4: packet.Addr does not
+// tell them apart.
+func endpoint(f *Flow, d Direction) string {
+	ap := f.Device
+	if d == Down {
+		ap = f.Peer
+	}
+	return fmt.Sprintf("%s:%d", ap.Addr().WithZone(""), ap.Port())
+}
+
+// readTable reads a checked-in table of disagreements: stream → reason.
+func readTable(t *testing.T, file string) map[string]string {
+	data, err := os.ReadFile(file)
+	require.NoError(t, err)
+	known := map[string]string{}
+	require.NoError(t, json.Unmarshal(data, &known))
+	return known
+}
+
+// TestOracleStreams compares every TCP stream of the real captures with tshark's reading of it. testdata/streams.json
+// says why where they differ; an entry that agrees again must go.
+func TestOracleStreams(t *testing.T) {
+	known := readTable(t, "testdata/streams.json")
+	total, agree, quiet := 0, 0, 0
+	for _, e := range oracle.Load(t) {
+		ours := sumStreams(t, e)
+		for i, s := range e.TCPStreams {
+			total++
+			got := ours[i]
+			id := fmt.Sprintf("%s#%d", e.File, s.Stream)
+			diff := differences(s, got)
+			_, listed := known[id]
+			delete(known, id)
+			switch {
+			case len(diff) == 0 && listed:
+				t.Errorf("%s agrees again: take it off the table", id)
+			case len(diff) > 0 && !listed:
+				t.Errorf("%s (links %v, tunnels %v, by_key %v, ours %d): %s", id, e.Container.LinkTypes, s.Tunnel, s.ByKey, got.flows, strings.Join(diff, "; "))
+			}
+			if len(diff) == 0 {
+				agree++
+			}
+			if troubleOf(s.AB, s.BA) == got.abBad && troubleOf(s.BA, s.AB) == got.baBad {
+				quiet++
+			} else if testing.Verbose() {
+				t.Logf("heuristics %s: ab %v, ours %v; ba %v, ours %v", id, troubleOf(s.AB, s.BA), got.abBad, troubleOf(s.BA, s.AB), got.baBad)
+			}
+		}
+	}
+	require.Empty(t, known, "the table names streams that are not there")
+	t.Logf("%d of %d streams agree in every field (%.2f%%), %d in retransmission and loss (%.2f%%)",
+		agree, total, 100*float64(agree)/float64(total), quiet, 100*float64(quiet)/float64(total))
+	require.GreaterOrEqual(t, float64(agree)/float64(total), 0.995)
+	require.GreaterOrEqual(t, float64(quiet)/float64(total), 0.95)
+}
+
+// sumStreams follows a capture and sums its flows up by the oracle's streams: tshark looks past VLANs and tunnels, so
+// several flows may be one stream of it. A flow belongs to the stream of its addresses that began last before it.
+func sumStreams(t *testing.T, e oracle.Entry) []streamSums {
+	out := make([]streamSums, len(e.TCPStreams))
+	for _, f := range readCapture(t, oracle.Path(t, e.File), Options{KeepPackets: true, Idle: forever, Linger: forever}) {
+		if f.Kind != packet.TCP || len(f.Packets) == 0 {
+			continue
+		}
+		a, b := endpoint(f, Up), endpoint(f, Down)
+		first := f.Packets[slices.IndexFunc(f.Packets, func(p Packet) bool { return !p.isPiece() })].Number
+		best := -1
+		for i, s := range e.TCPStreams {
+			x, y := strings.TrimPrefix(s.A, "::ffff:"), strings.TrimPrefix(s.B, "::ffff:")
+			if (x == a && y == b || x == b && y == a) && uint64(s.FirstFrame) <= first {
+				best = i
+			}
+		}
+		if best < 0 {
+			continue
+		}
+		up, down := Up, Down
+		if strings.TrimPrefix(e.TCPStreams[best].A, "::ffff:") != a {
+			up, down = Down, Up
+		}
+		o := &out[best]
+		o.ab.add(fromSide(f, up))
+		o.ba.add(fromSide(f, down))
+		o.abBad.add(f, up)
+		o.baBad.add(f, down)
+		o.flows++
+	}
+	return out
+}
+
+func (x *trouble) add(f *Flow, d Direction) {
+	s, o := f.Sides[d], f.Sides[1-d]
+	x.retransmissions += s.Retransmissions + s.copies.segments
+	x.lost += s.LostSegments + s.reordered
+	if s.Tally.Packets > 0 {
+		x.lost += o.AckedUnseen // of a direction that it never saw, tshark does not ask what was acknowledged
+	}
+}
+
+func differences(s oracle.TCPStream, got streamSums) []string {
+	var out []string
+	for _, c := range []struct {
+		name      string
+		want, got segments
+	}{{"ab", fromOracle(s.AB), got.ab}, {"ba", fromOracle(s.BA), got.ba}} {
+		if c.want != c.got {
+			out = append(out, fmt.Sprintf("%s %+v, ours %+v", c.name, c.want, c.got))
+		}
+	}
+	return out
+}
+
+// TestOracleMemory follows every real capture and holds the memory that is in use at most.
+func TestOracleMemory(t *testing.T) {
+	const bound = 256 << 20
+	for _, e := range oracle.Load(t) {
+		var n int
+		var worst uint64
+		tracker := NewTracker(Options{KeepFlows: true})
+		decodeCapture(t, oracle.Path(t, e.File), func(p *packet.Packet) {
+			tracker.Add(p)
+			if n++; n%50_000 == 0 {
+				var m runtime.MemStats
+				runtime.ReadMemStats(&m)
+				worst = max(worst, m.HeapInuse)
+			}
+		})
+		tracker.Flush()
+		require.Less(t, worst, uint64(bound), e.File)
+	}
+}
