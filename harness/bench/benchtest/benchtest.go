@@ -101,6 +101,9 @@ func arguments(t *testing.T, v plan.VerbSpec) {
 		seen[a.Name] = true
 		require.NotEmpty(t, a.Doc, "%s is not documented", where)
 		require.False(t, a.Required && a.Default != "", "%s is required and has a default", where)
+		if len(a.Choices) > 0 && a.Default != "" {
+			require.Contains(t, a.Choices, a.Default, "the default of %s", where)
+		}
 		if a.Default != "" {
 			require.NoError(t, fits(a.Type, a.Default), "the default of %s", where)
 		}

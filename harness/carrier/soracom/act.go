@@ -28,7 +28,7 @@ func Verbs() []plan.VerbSpec {
 			Doc: "Cuts the device's session from the network side. Answers with the session's ID. The cut itself follows a moment later: await session.deleted."},
 		{Name: "set_speed_class", Main: "class", Timeout: short,
 			Doc:  "Sets the SIM's speed class.",
-			Args: []plan.ArgSpec{{Name: "class", Doc: "One of " + strings.Join(speedClasses, ", ") + ", as the plan has it.", Type: plan.String, Required: true}}},
+			Args: []plan.ArgSpec{{Name: "class", Doc: "The speed class; it must be one of the SIM's plan.", Type: plan.String, Required: true, Choices: speedClasses}}},
 		{Name: "activate", Timeout: short, Doc: "Sets the SIM's status to active: it may have sessions."},
 		{Name: "deactivate", Timeout: short, Doc: "Sets the SIM's status to inactive, which ends its session."},
 		{Name: "suspend", Timeout: short, Doc: "Sets the SIM's status to suspended, which ends its session."},
