@@ -2,6 +2,7 @@ package packet
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"net/netip"
 )
 
@@ -13,18 +14,19 @@ const (
 
 // pathKey is what makes a path, in a form that is cheap to build and to compare.
 type pathKey struct {
-	low, high Addr   // ends of the innermost tunnel, in order, so that both directions are one path
-	chain     uint64 // kinds of the tunnels, four bits each, innermost lowest
-	id        uint32 // VNI, GRE key or ERSPAN session of the innermost tunnel
-	tags      uint32 // how many VLANs there are
-	vlans     [maxTags]uint16
+	low, high Addr            // ends of the innermost tunnel, in order, so that both directions are one path
+	chain     uint64          // kinds of the tunnels, four bits each, innermost lowest
+	id        uint32          // VNI, GRE key or ERSPAN session of the innermost tunnel
+	tags      uint32          // how many VLANs there are
+	vlans     [maxTags]uint16 // the upper four bits are how many tunnels are around the tag
 }
 
 // tag adds a VLAN tag. A tag of VLAN 0 has a priority only and leaves the frame in the network of untagged ones
 // (IEEE 802.1Q, table 9-2).
 func (k *pathKey) tag(vlan uint16) {
 	if vlan != 0 && k.tags < maxTags {
-		k.vlans[k.tags] = vlan
+		tunnels := (bits.Len64(k.chain) + 3) / 4
+		k.vlans[k.tags] = vlan | uint16(tunnels)<<12
 		k.tags++
 	}
 }
@@ -51,7 +53,7 @@ func (k *pathKey) path() Path {
 		p.Outer = [2]netip.Addr{k.low.Netip(), k.high.Netip()}
 	}
 	for _, v := range k.vlans[:k.tags] {
-		p.VLANs = append(p.VLANs, v)
+		p.VLANs = append(p.VLANs, v&0xfff)
 	}
 	return p
 }

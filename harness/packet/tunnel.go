@@ -231,7 +231,9 @@ func (d *Decoder) vxlan(p *Packet, b []byte, room int) (Result, bool) {
 	if len(b) < 8 || b[0]&0x08 == 0 && !plausibleFrame(b[8:]) || !d.enter(VXLAN, binary.BigEndian.Uint32(b[4:])>>8, p) {
 		return 0, false
 	}
-	d.remember(p, straightVXLAN)
+	if b[0]&0x08 != 0 {
+		d.remember(p, straightVXLAN)
+	}
 	return d.ethernet(p, b[8:], room-8), true
 }
 
