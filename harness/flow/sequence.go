@@ -57,21 +57,46 @@ func (t *Tracker) place(s *state, end int, p *packet.Packet, length uint32) fate
 		return inOrder
 	}
 	off := int32(p.Seq - d.next)
+	if off > maxWindow || off < -maxWindow {
+		return t.placeFar(s, end, p, length)
+	}
+	d.flags &^= sideFar
 	if off > 0 {
-		if off > maxWindow {
-			return old
-		}
 		t.openHole(s, end, hole{from: d.next, to: p.Seq, kind: GapSequence, followed: true, ipID: p.IPID, since: p.Time, before: s.last})
 		d.next = p.Seq + length
 		return ahead
 	}
 	if length == 0 {
-		if d.flags&sideSYN == 0 && after(d.base, p.Seq) && -off < maxWindow {
+		if d.flags&sideSYN == 0 && after(d.base, p.Seq) {
 			d.base = p.Seq // a flow joined in the middle may begin with reordering
 		}
 		return old
 	}
 	return t.placeLate(s, end, p, length)
+}
+
+// placeFar places a segment that is nowhere near the others. One such is ignored; after two in a row the stream is
+// held to go on there.
+func (t *Tracker) placeFar(s *state, end int, p *packet.Packet, length uint32) fate {
+	d := &s.sides[end]
+	if d.flags&sideFar == 0 {
+		d.flags |= sideFar
+		return old
+	}
+	t.rebase(s, end, p.Seq)
+	d.next = p.Seq + length
+	return inOrder
+}
+
+// rebase begins an end's numbers anew: nothing before is missing any more.
+func (t *Tracker) rebase(s *state, end int, seq uint32) {
+	d := &s.sides[end]
+	d.base, d.next, d.ranges = seq, seq, 0
+	d.flags &^= sideHoles | sideFar
+	if m := t.hasMore(s); m != nil {
+		m.sides[end].holes = m.sides[end].holes[:0]
+		m.queue.began[end] = false
+	}
 }
 
 // followHole notes that a segment was seen right behind a hole that only an acknowledgement had shown so far.

@@ -28,7 +28,8 @@ type state struct {
 	next, prev  uint32 // neighbours in its bucket of the wheel; next links the free list too
 	more        uint32 // handle of its more, 0 where none
 	counter     uint32 // handle of its device's IP identification counter, 0 where none
-	rtt         uint32 // microseconds from SYN to the ACK that completed the handshake, 0 where unknown
+	synAt       uint32 // microseconds from start to the latest SYN
+	rtt         uint32 // microseconds from there to the ACK that completed the handshake, 0 where unknown
 	flags       stateFlags
 	device      uint8 // which of both ends is the device: 0 for a, 1 for b
 	trust       trust // how sure device is
@@ -88,6 +89,7 @@ const (
 	sideFIN
 	sideAck
 	sideHoles // more has holes of it
+	sideFar   // its latest segment was nowhere near the others
 )
 
 // The phases that nearly every flow has are counted in the state itself. A flow that is not TCP has one of the phases

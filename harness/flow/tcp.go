@@ -9,6 +9,9 @@ import (
 // quietTime is how long a flow is silent at least before a keep-alive: what follows sooner is a reordered ACK.
 const quietTime = int64(10 * time.Millisecond)
 
+// maxRTT bounds, in microseconds, what is believed of a round trip.
+const maxRTT = int64(2 * time.Second / time.Microsecond)
+
 // tcp takes one TCP segment of a flow into account. It returns the segment's phase and marks.
 func (t *Tracker) tcp(h uint32, s *state, end int, p *packet.Packet) (phase Phase, mark Mark) {
 	d := &s.sides[end]
@@ -18,17 +21,23 @@ func (t *Tracker) tcp(h uint32, s *state, end int, p *packet.Packet) (phase Phas
 		return Reset, 0
 	}
 	length := uint32(p.PayloadLen)
+	anew := false
 	if p.Flags&packet.SYN != 0 {
-		t.syn(s, end, p)
+		anew = t.syn(s, end, p)
 		length++
 	}
 	if p.Flags&packet.FIN != 0 {
 		length++
 	}
+	if s.rtt == 0 && s.flags&(flagSYN|flagSYNACK) == flagSYN|flagSYNACK && end == int(s.device) && p.Flags&packet.SYN == 0 {
+		t.measure(s, p)
+	}
 	probe := d.flags&sideSeen != 0 && p.Seq == d.next-1 && t.isProbe(s, end, p)
 	f := inOrder
 	if !probe {
-		f = t.place(s, end, p, length)
+		if f = t.place(s, end, p, length); anew {
+			f = repeated
+		}
 		mark = t.markFate(s, end, f, length)
 	}
 	again := d.flags&sideAck != 0 && d.ack == p.Ack
@@ -78,19 +87,32 @@ func (t *Tracker) markFate(s *state, end int, f fate, length uint32) Mark {
 	return 0
 }
 
-// syn notes a SYN: the first sequence number, the MSS, and for a SYN-ACK the time the handshake takes.
-func (t *Tracker) syn(s *state, end int, p *packet.Packet) {
+// syn notes a SYN. It says whether it repeats an earlier one with another first number.
+func (t *Tracker) syn(s *state, end int, p *packet.Packet) (anew bool) {
 	d := &s.sides[end]
 	d.syn++
 	if p.MSS != 0 {
 		d.mss = p.MSS
+	}
+	o := &s.sides[1-end]
+	if d.flags&sideSYN != 0 && p.Seq != d.base && d.next-d.base <= 1 && !(o.flags&sideAck != 0 && o.ack == d.next) {
+		t.rebase(s, end, p.Seq) // the other end has not taken up the number before
+		anew = true
 	}
 	d.flags |= sideSYN
 	if p.Flags&packet.ACK != 0 {
 		s.flags |= flagSYNACK
 	} else {
 		s.flags |= flagSYN
+		s.synAt = uint32(max(0, p.Time-s.start) / int64(time.Microsecond))
 	}
+	return anew
+}
+
+// measure takes the round trip's time from the handshake: from the SYN to the ACK that its sender gave the SYN-ACK.
+func (t *Tracker) measure(s *state, p *packet.Packet) {
+	took := (p.Time-s.start)/int64(time.Microsecond) - int64(s.synAt)
+	s.rtt = uint32(min(max(took, 1), maxRTT))
 }
 
 // segmentPhase gives the phase of a segment that takes up sequence numbers.
