@@ -33,7 +33,7 @@ func (a *analysis) completeness(drops uint64) Completeness {
 	c := a.out
 	holes := a.fileHoles(drops)
 	holes = append(holes, a.gre.holes()...)
-	holes = append(holes, idHoles(a.tracker.IPIDHoles())...)
+	holes = append(holes, idHoles(a.follow.tracker.IPIDHoles())...)
 	holes = append(holes, a.holes.all()...)
 	out := Completeness{Holes: holes, Missing: a.holes.missing}
 	switch {

@@ -26,7 +26,10 @@ func Read(r io.Reader, name string, o Options) (*Capture, error) {
 		return nil, fmt.Errorf("read capture %s: %w", name, err)
 	}
 	a := newAnalysis(name, o)
-	if err := a.readAll(in); err != nil {
+	err = a.readAll(in)
+	a.decoder.Orphans(a.orphan)
+	a.follow.close()
+	if err != nil {
 		return nil, fmt.Errorf("read capture %s: %w", name, err)
 	}
 	return a.finish(in)
@@ -37,8 +40,7 @@ type analysis struct {
 	opt     Options
 	out     *Capture
 	decoder *packet.Decoder
-	tracker *flow.Tracker
-	sums    sums
+	follow  *pipeline
 	gre     greSequences
 	tunnels [packet.NumTunnels]uint64
 	decoded uint64
@@ -48,26 +50,29 @@ type analysis struct {
 	links   map[uint16]uint64 // frames of link types that are not read
 	link    uint16            // the last frame's, and whether it is read
 	linkOK  bool
-	holes   holeList
 	prev    int64 // time of the frame before
+
+	// What the tracker's goroutine adds up, until the pipeline is closed.
+	sums    sums
+	holes   holeList
 	proven  provenPayload
+	foreign uint64
 }
 
 func newAnalysis(name string, o Options) *analysis {
 	a := &analysis{opt: o, out: &Capture{File: name, Inferred: len(o.Devices) == 0}, links: map[uint16]uint64{}}
 	a.decoder = packet.NewDecoder(packet.Options{VXLANPorts: o.VXLANPorts, SameMirror: o.SameMirror})
 	a.sums.keep = o.KeepFlows
-	a.tracker = flow.NewTracker(flow.Options{
+	a.follow = newPipeline(flow.Options{
 		Devices: o.Devices, KeepFlows: o.KeepFlows, KeepPackets: o.KeepFlows && o.KeepPackets, Idle: o.Idle, Linger: o.Linger,
-		PathOf: a.decoder.Path, Done: a.flowDone,
-	})
+		Done: a.flowDone,
+	}, a.decoder.Path)
 	return a
 }
 
 // readAll is the loop over all frames. Nothing in it allocates once the decoder and the tracker are warm.
 func (a *analysis) readAll(in *pcap.Reader) error {
 	var rec pcap.Record
-	var p packet.Packet
 	a.link, a.linkOK = 0, false
 	known := false
 	for {
@@ -92,11 +97,12 @@ func (a *analysis) readAll(in *pcap.Reader) error {
 			continue
 		}
 		f := packet.Frame{Number: rec.Number, Time: rec.Time, Link: a.link, Data: rec.Data, Length: rec.Length}
-		switch a.decoder.Decode(f, &p) {
+		p := a.follow.slot()
+		switch a.decoder.Decode(f, p) {
 		case packet.Undecodable:
 			a.out.Undecodable++
 		case packet.Decoded:
-			a.packet(&p)
+			a.packet(p)
 		}
 	}
 }
@@ -132,13 +138,20 @@ func (a *analysis) packet(p *packet.Packet) {
 	if p.HasGRESeq {
 		a.gre.add(p)
 	}
-	a.tracker.Add(p)
+	a.follow.take(p)
+}
+
+// orphan takes a fragment of a datagram that never became whole.
+func (a *analysis) orphan(p *packet.Packet) {
+	slot := a.follow.slot()
+	*slot = *p
+	a.packet(slot)
 }
 
 // flowDone takes a flow that the tracker lets go. Traffic between strangers, where the devices are told, is left out.
 func (a *analysis) flowDone(f *flow.Flow) {
 	if f.Foreign {
-		a.out.Foreign++
+		a.foreign++
 		return
 	}
 	a.sums.add(f)
@@ -150,8 +163,7 @@ func (a *analysis) flowDone(f *flow.Flow) {
 
 // finish settles what only the end can.
 func (a *analysis) finish(in *pcap.Reader) (*Capture, error) {
-	a.decoder.Orphans(a.packet)
-	a.tracker.Flush()
+	a.follow.tracker.Flush()
 	if a.opt.Progress != nil {
 		a.opt.Progress(a.out.Frames, a.bytes)
 	}
@@ -168,6 +180,7 @@ func (a *analysis) finish(in *pcap.Reader) (*Capture, error) {
 	for t, n := range a.tunnels {
 		c.Tunnels[packet.Tunnel(t).String()] = n
 	}
+	c.Foreign = a.foreign
 	a.sums.into(c)
 	c.Completeness = a.completeness(in.Drops())
 	if c.Frames > 0 && c.Undecodable == c.Frames && len(a.links) > 0 {

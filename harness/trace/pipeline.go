@@ -1,0 +1,105 @@
+package trace
+
+import (
+	"slices"
+
+	"github.com/tollgate-iot/tollgate/harness/flow"
+	"github.com/tollgate-iot/tollgate/harness/packet"
+)
+
+// A pipeline decodes on the caller's goroutine and follows flows on its own: on two processors the analysis takes as long
+// as the slower half. Packets go over in batches, in their order, so the result does not depend on scheduling.
+type pipeline struct {
+	tracker *flow.Tracker
+	pathOf  func(uint32) packet.Path // of the decoder, called on the caller's goroutine only
+	cur     *batch
+	known   uint32 // paths given over
+	full    chan *batch
+	free    chan *batch
+	done    chan struct{}
+	paths   []packet.Path // of the tracker's goroutine
+}
+
+const (
+	batchPackets = 256       // small enough that a batch stays in the second-level cache on its way
+	batchBytes   = 256 << 10 // payload at which a batch goes early
+	batches      = 4
+)
+
+// batch is a stretch of packets with copies of their payloads.
+type batch struct {
+	packets []packet.Packet
+	bytes   []byte
+	paths   []packet.Path // first met in this batch
+}
+
+// newPipeline starts the tracker's goroutine; close stops it.
+func newPipeline(o flow.Options, pathOf func(uint32) packet.Path) *pipeline {
+	l := &pipeline{pathOf: pathOf, full: make(chan *batch, batches), free: make(chan *batch, batches), done: make(chan struct{})}
+	o.PathOf = l.path
+	l.tracker = flow.NewTracker(o)
+	for range batches {
+		l.free <- &batch{packets: make([]packet.Packet, 0, batchPackets)}
+	}
+	l.cur = <-l.free
+	go l.follow()
+	return l
+}
+
+// path serves the tracker from what came with the batches.
+func (l *pipeline) path(n uint32) packet.Path {
+	if int(n) < len(l.paths) {
+		return l.paths[n]
+	}
+	return packet.Path{}
+}
+
+// slot gives the place to decode the next packet into; it counts only after take.
+func (l *pipeline) slot() *packet.Packet {
+	return &l.cur.packets[:len(l.cur.packets)+1][len(l.cur.packets)]
+}
+
+// take accepts the packet in the slot. Its payload is copied, for the frame's bytes are soon another frame's.
+func (l *pipeline) take(p *packet.Packet) {
+	b := l.cur
+	b.packets = b.packets[:len(b.packets)+1]
+	for ; l.known <= p.Path; l.known++ {
+		b.paths = append(b.paths, l.pathOf(l.known))
+	}
+	if len(p.Payload) > 0 {
+		at := len(b.bytes)
+		b.bytes = append(b.bytes, p.Payload...)
+		p.Payload = b.bytes[at:len(b.bytes):len(b.bytes)]
+	}
+	if p.Pieces != nil {
+		p.Pieces = slices.Clone(p.Pieces)
+	}
+	if len(b.packets) == cap(b.packets) || len(b.bytes) >= batchBytes {
+		l.send()
+	}
+}
+
+func (l *pipeline) send() {
+	l.full <- l.cur
+	l.cur = <-l.free
+	l.cur.packets, l.cur.bytes, l.cur.paths = l.cur.packets[:0], l.cur.bytes[:0], l.cur.paths[:0]
+}
+
+// follow is the tracker's goroutine.
+func (l *pipeline) follow() {
+	defer close(l.done)
+	for b := range l.full {
+		l.paths = append(l.paths, b.paths...)
+		for i := range b.packets {
+			l.tracker.Add(&b.packets[i])
+		}
+		l.free <- b
+	}
+}
+
+// close gives over what is left and waits until the tracker has all of it. The tracker is the caller's afterwards.
+func (l *pipeline) close() {
+	l.full <- l.cur
+	close(l.full)
+	<-l.done
+}
