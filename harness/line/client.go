@@ -9,11 +9,16 @@ import (
 )
 
 const (
-	// acceptWithin is how long a board may take to acknowledge, on the bench's clock. It is generous because a
-	// simulated clock runs ahead while the machine is slow to pass a line on.
-	acceptWithin = 10 * time.Second
+	// acceptWithin is how long a board may take to acknowledge, on the bench's clock, before it is told again.
+	acceptWithin = 4 * time.Second
 	attempts     = 4
 )
+
+// Holder is a clock that can be kept from hurrying: a simulated one. While a command is on its way to the board time
+// passes on this machine and not on the bench.
+type Holder interface {
+	Hold() (release func())
+}
 
 // FailedError is a board's ERROR to a command: the device's own failure.
 type FailedError struct {
@@ -139,6 +144,9 @@ func (c *Client) exchange(ctx context.Context, cmd Command) (string, error) {
 
 // begin sends a command until the board says anything to it.
 func (c *Client) begin(ctx context.Context, cmd Command, replies <-chan Reply) (Reply, error) {
+	if h, ok := c.clock.(Holder); ok {
+		defer h.Hold()()
+	}
 	for range attempts {
 		if err := c.port.WriteLine(ctx, cmd.String()); err != nil {
 			return Reply{}, fmt.Errorf("%s: %w", cmd.Verb, err)

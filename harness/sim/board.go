@@ -25,7 +25,7 @@ type firmware interface {
 
 // Faults are what can be asked to go wrong with the board.
 type Faults struct {
-	HangOn   string // the verb after whose acknowledgement the board says nothing more and hears nothing more, until a reset of power
+	HangOn   string // the verb after whose acknowledgement the board says and hears nothing more
 	VanishOn string // the verb at which the port vanishes, once, to come back under another name
 }
 
@@ -60,7 +60,13 @@ type board struct {
 	busy     bool               // it is not answered yet
 	life     context.Context    // of the firmware, from one reset to the next
 	kill     context.CancelFunc // ends it
-	running  sync.Mutex         // the firmware's one thread
+	jobs     []job              // for the firmware's one thread
+}
+
+// job is a piece of the firmware's program. It is left out when its life ended before its turn came.
+type job struct {
+	life context.Context
+	run  func(context.Context)
 }
 
 // newBoard makes a board with its port. It does nothing until start.
@@ -80,41 +86,63 @@ func (b *board) start(fw firmware) {
 	b.fw = fw
 	b.mu.Lock()
 	term := b.term
+	b.beginLife(fw.boot)
 	b.mu.Unlock()
 	b.tasks.Go(func() { b.read(term) })
 	b.tasks.Go(b.write)
-	b.boot()
+	b.tasks.Go(b.thread)
 }
 
-// boot starts the firmware's life anew.
-func (b *board) boot() {
-	b.mu.Lock()
+// beginLife begins a life of the firmware with a piece of its program; what is left of the life before is dropped.
+// b.mu is held.
+func (b *board) beginLife(first func(context.Context)) {
+	if b.kill != nil {
+		b.kill()
+	}
 	b.life, b.kill = context.WithCancel(b.ctx)
-	b.last, b.said, b.busy, b.hung = 0, nil, false, false
-	life := b.life
-	b.mu.Unlock()
-	b.spawn(life, b.fw.boot)
+	b.last, b.said, b.busy = 0, nil, false
+	b.enqueue(first)
 }
 
-// spawn runs a piece of the firmware's program when what runs now has ended.
-func (b *board) spawn(life context.Context, f func(context.Context)) {
-	b.tasks.Go(func() {
-		b.running.Lock()
-		defer b.running.Unlock()
-		if life.Err() == nil {
-			f(life)
-		}
-	})
+// enqueue lets the firmware's thread run a piece of its program, in the present life. b.mu is held.
+func (b *board) enqueue(f func(context.Context)) {
+	b.jobs = append(b.jobs, job{b.life, f})
+	b.wake.Broadcast()
 }
 
-// background runs a piece of the firmware's program for the present life.
+// background lets the firmware run a piece of its program that nobody asked for.
 func (b *board) background(f func(context.Context)) {
 	b.mu.Lock()
-	life := b.life
-	closed := b.closed
-	b.mu.Unlock()
-	if !closed {
-		b.spawn(life, f)
+	defer b.mu.Unlock()
+	b.enqueue(f)
+}
+
+// spawn runs something beside the firmware's thread, which the board's end waits for.
+func (b *board) spawn(f func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.closed {
+		b.tasks.Go(f)
+	}
+}
+
+// thread is the firmware's one thread: one piece of its program after the other.
+func (b *board) thread() {
+	for {
+		b.mu.Lock()
+		for !b.closed && len(b.jobs) == 0 {
+			b.wake.Wait()
+		}
+		if b.closed {
+			b.mu.Unlock()
+			return
+		}
+		next := b.jobs[0]
+		b.jobs = b.jobs[1:]
+		b.mu.Unlock()
+		if next.life.Err() == nil {
+			next.run(next.life)
+		}
 	}
 }
 
@@ -147,11 +175,16 @@ func (b *board) path() string {
 
 // println prints a line on the console. What finds no room is lost, as on a board that nobody reads.
 func (b *board) println(format string, args ...any) {
-	text := fmt.Sprintf(format, args...) + "\r\n"
-	b.clock.Touch()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.hung || len(b.out)+len(text) > consoleBuffer {
+	b.print(fmt.Sprintf(format, args...))
+}
+
+// print does so with b.mu held.
+func (b *board) print(text string) {
+	text += "\r\n"
+	b.clock.Touch()
+	if b.hung || b.term == nil || len(b.out)+len(text) > consoleBuffer {
 		return
 	}
 	b.out = append(b.out, text...)
@@ -198,71 +231,46 @@ func (b *board) read(term *terminal) {
 // command takes one command as the protocol says.
 func (b *board) command(cmd line.Command) {
 	b.mu.Lock()
-	again := cmd.ID != 0 && cmd.ID == b.last
-	said, busy, hung, life := b.said, b.busy, b.hung, b.life
-	fault := b.fault(cmd.Verb)
-	if !again && !busy && cmd.ID != 0 && !hung {
-		b.last, b.said, b.busy = cmd.ID, nil, true
-	}
-	if cmd.ID == 0 {
-		b.last, b.said = 0, nil
-	}
-	b.mu.Unlock()
+	defer b.mu.Unlock()
 	switch {
-	case hung:
+	case b.hung:
 	case cmd.ID == 0:
-		b.println("%s", line.Reply{Kind: line.OK, Text: b.fw.name()})
-	case again:
-		for _, r := range said {
-			b.println("%s", r)
+		b.last, b.said = 0, nil
+		b.print(line.Reply{Kind: line.OK, Text: b.fw.name()}.String())
+	case cmd.ID == b.last:
+		for _, r := range b.said {
+			b.print(r.String())
 		}
-	case busy:
-		b.println("%s", line.Reply{ID: cmd.ID, Kind: line.Failed, Text: "busy"})
-	case fault == faultVanish:
-		b.vanish()
+	case b.busy:
+		b.print(line.Reply{ID: cmd.ID, Kind: line.Failed, Text: "busy"}.String())
+	case cmd.Verb == b.faults.VanishOn && !b.vanished:
+		b.unplug()
 	default:
+		b.last, b.said, b.busy = cmd.ID, nil, true
 		b.say(line.Reply{ID: cmd.ID, Kind: line.Accepted, Text: cmd.Verb})
-		if fault == faultHang {
-			b.hang()
-			return
-		}
-		b.run(life, cmd)
+		b.carryOut(cmd)
 	}
 }
 
-// fault is what happens to the board on a verb.
-type fault uint8
-
-const (
-	faultNone fault = iota
-	faultHang
-	faultVanish
-)
-
-// fault decides whether a verb is the one on which something is to go wrong. b.mu is held.
-func (b *board) fault(verb string) fault {
-	switch {
-	case verb == b.faults.HangOn:
-		return faultHang
-	case verb == b.faults.VanishOn && !b.vanished:
-		return faultVanish
+// carryOut does what a command says. b.mu is held.
+func (b *board) carryOut(cmd line.Command) {
+	switch cmd.Verb {
+	case b.faults.HangOn:
+		b.hung = true
+	case "reset":
+		b.say(line.Reply{ID: cmd.ID, Kind: line.OK})
+		b.beginLife(func(ctx context.Context) {
+			b.fw.halt()
+			b.fw.boot(ctx)
+		})
+	default:
+		b.enqueue(func(ctx context.Context) {
+			answer, err := b.fw.do(ctx, cmd.Verb, cmd.Words)
+			if ctx.Err() == nil {
+				b.answer(cmd, answer, err)
+			}
+		})
 	}
-	return faultNone
-}
-
-// run carries a command out.
-func (b *board) run(life context.Context, cmd line.Command) {
-	if cmd.Verb == "reset" {
-		b.answer(cmd, "", nil)
-		b.reset()
-		return
-	}
-	b.spawn(life, func(ctx context.Context) {
-		answer, err := b.fw.do(ctx, cmd.Verb, cmd.Words)
-		if ctx.Err() == nil {
-			b.answer(cmd, answer, err)
-		}
-	})
 }
 
 // answer says how a command went.
@@ -272,38 +280,20 @@ func (b *board) answer(cmd line.Command, answer string, err error) {
 		r.Kind, r.Text = line.Failed, err.Error()
 	}
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.busy = false
-	b.mu.Unlock()
 	b.say(r)
 }
 
-// say gives a reply and remembers it, for a command that is sent again.
+// say gives a reply and remembers it, for a command that is sent again. b.mu is held.
 func (b *board) say(r line.Reply) {
-	b.mu.Lock()
 	if b.last == r.ID {
 		b.said = append(b.said, r)
 	}
-	b.mu.Unlock()
-	b.println("%s", r)
+	b.print(r.String())
 }
 
-// reset takes the firmware's power away and gives it back.
-func (b *board) reset() {
-	b.mu.Lock()
-	kill := b.kill
-	b.mu.Unlock()
-	kill()
-	b.tasks.Go(func() {
-		b.running.Lock()
-		b.fw.halt()
-		b.running.Unlock()
-		if b.ctx.Err() == nil {
-			b.boot()
-		}
-	})
-}
-
-// hang makes the board silent and deaf.
+// hang makes the board silent and deaf for good.
 func (b *board) hang() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -313,11 +303,16 @@ func (b *board) hang() {
 // vanish takes the port away, as a reset of the board's USB does; it comes back under another name.
 func (b *board) vanish() {
 	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.unplug()
+}
+
+// unplug does so with b.mu held.
+func (b *board) unplug() {
 	term := b.term
 	b.term, b.vanished = nil, true
-	b.last, b.said, b.busy = 0, nil, false
-	b.mu.Unlock()
-	if term == nil {
+	b.last, b.said = 0, nil
+	if term == nil || b.closed {
 		return
 	}
 	b.tasks.Go(func() {

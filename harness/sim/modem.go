@@ -277,10 +277,10 @@ func (m *modem) connect(ctx context.Context, peer netip.AddrPort, ways traits) (
 	defer done()
 	conn, err := dialTCP(opening, m.stack, local, peer)
 	if err != nil {
-		cancel()
 		if alive.Err() != nil {
 			err = context.Cause(alive)
 		}
+		cancel()
 		return nil, fmt.Errorf("connect to %s: %w", peer, err)
 	}
 	unlink := context.AfterFunc(alive, conn.abort)

@@ -57,11 +57,12 @@ type servers struct {
 
 	mu    sync.Mutex
 	close []io.Closer // listeners and sockets
+	ipids map[tcpip.Address]uint16
 }
 
 func newServers(clock *Clock) (*servers, error) {
-	s := &servers{clock: clock}
-	s.acks = newAckDelay(clock, func(b []byte) { s.back.send(b) })
+	s := &servers{clock: clock, ipids: map[tcpip.Address]uint16{}}
+	s.acks = newAckDelay(clock, s.transmit)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.nic = &nic{out: s.egress, mtu: serverMTU}
 	st, err := newStack(clock, s.nic, serverMaxRTO)
@@ -228,6 +229,19 @@ func (s *servers) egress(packet []byte) {
 				return
 			}
 		}
+	}
+	s.transmit(packet)
+}
+
+// transmit gives a packet its server's next IP identification, by which a mirror's copy can be told from a packet that
+// was sent twice, and sends it. Our stack would give them all the same.
+func (s *servers) transmit(packet []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ip, ok := ipv4Of(packet); ok {
+		s.ipids[ip.SourceAddress()]++
+		ip.SetID(s.ipids[ip.SourceAddress()])
+		sealIP(ip)
 	}
 	s.back.send(packet)
 }

@@ -150,6 +150,9 @@ func (w *World) Carrier() api.Backend { return w.carrier }
 // Vanish takes the board's port away; it comes back under another name.
 func (w *World) Vanish() { w.board.vanish() }
 
+// Hang makes the board silent: it hears nothing and says nothing any more. What its firmware does goes on.
+func (w *World) Hang() { w.board.hang() }
+
 // Close takes the bench down. Nothing of it runs afterwards. It may be called twice.
 func (w *World) Close() error {
 	w.closeOnce.Do(func() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"sync"
 	"time"
 
@@ -92,6 +93,9 @@ func (d *Device) open(ctx context.Context) error {
 
 // Do implements bench.Device.
 func (d *Device) Do(ctx context.Context, verb string, args map[string]string) (string, error) {
+	if !slices.ContainsFunc(Verbs(), func(v plan.VerbSpec) bool { return v.Name == verb }) {
+		return "", fmt.Errorf("%s: a Wio LTE has no such verb", verb)
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed || d.console == nil {
