@@ -13,7 +13,8 @@ import "errors"
 // LinkType is a link-layer header type number (https://www.tcpdump.org/linktypes.html).
 type LinkType uint16
 
-// The link types that package packet decodes.
+// The link types that nearly all captures of devices have. Package packet knows which are decoded and what the others are
+// called; a Record can have any.
 const (
 	LinkNull     LinkType = 0
 	LinkEthernet LinkType = 1

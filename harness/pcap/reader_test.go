@@ -9,6 +9,7 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/require"
 )
 
@@ -286,6 +287,15 @@ func TestInputErrors(t *testing.T) {
 
 	_, err = NewReader(idle{})
 	require.ErrorIs(t, err, io.ErrNoProgress)
+}
+
+// A zstd frame that wants 64 MiB of history before its first byte is refused, with what to do.
+func TestWindowBeyondBounds(t *testing.T) {
+	frame := []byte("\x28\xb5\x2f\xfd" + "\x00\x80" + "\x21\x00\x00" + "\xd4\xc3\xb2\xa1")
+	_, err := NewReader(bytes.NewReader(frame))
+	require.ErrorIs(t, err, zstd.ErrWindowSizeExceeded)
+	require.ErrorContains(t, err, "more than 32 MiB of history; unpack it: zstd -dc --long=31")
+	require.NotErrorIs(t, err, ErrFormat)
 }
 
 type idle struct{}

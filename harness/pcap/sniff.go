@@ -49,7 +49,7 @@ var known = []struct{ magic, name, remedy string }{
 func notCapture(s *source, inside string) error {
 	head := s.rest() // what the first read gave: a pipe that carries something else may never give more
 	if s.err != nil && !errors.Is(s.err, io.EOF) && !errors.Is(s.err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("read capture: %w", s.err)
+		return s.failure()
 	}
 	name, remedy := describe(head)
 	if inside != "" {

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/klauspost/compress/zstd"
 )
 
 // readSize is how much is asked of the input at once: larger pieces, and a memory map, were measured to be no faster.
@@ -88,5 +90,13 @@ func (s *source) ended() (cut bool, err error) {
 	case errors.Is(s.err, io.EOF):
 		return s.end > s.pos, io.EOF
 	}
-	return false, fmt.Errorf("read capture: %w", s.err)
+	return false, s.failure()
+}
+
+// failure explains an error of the input.
+func (s *source) failure() error {
+	if errors.Is(s.err, zstd.ErrWindowSizeExceeded) {
+		return fmt.Errorf("read capture: %w: it needs more than %d MiB of history; unpack it: zstd -dc --long=31 FILE | tollgate inspect -", s.err, maxWindow>>20)
+	}
+	return fmt.Errorf("read capture: %w", s.err)
 }
