@@ -16,7 +16,7 @@ type sums struct {
 	protos     [numProtos]uint64
 	duplicates uint64
 	devices    map[netip.Addr]*Device
-	seen       map[netip.Addr]struct{}
+	seen       addrSet // the devices, where they are not kept
 	flows      []*flow.Flow
 }
 
@@ -39,10 +39,7 @@ func (s *sums) add(f *flow.Flow) {
 		s.total.Closes[f.Close]++
 	}
 	if !s.keep {
-		if s.seen == nil {
-			s.seen = map[netip.Addr]struct{}{}
-		}
-		s.seen[f.Device.Addr()] = struct{}{}
+		s.seen.add(f.Device.Addr().As16())
 		return
 	}
 	s.flows = append(s.flows, f)
@@ -84,7 +81,7 @@ func (s *sums) into(c *Capture) {
 			s.total.Flows[protoNames[k]] = n
 		}
 	}
-	s.total.Devices = uint64(len(s.seen) + len(s.devices))
+	s.total.Devices = uint64(s.seen.size() + len(s.devices))
 	slices.SortFunc(s.flows, func(a, b *flow.Flow) int { return cmp.Compare(a.ID, b.ID) })
 	for _, d := range s.devices {
 		slices.Sort(d.Flows)
