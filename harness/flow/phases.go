@@ -40,17 +40,16 @@ func (t *Tracker) ackPhase(s *state, end int, p *packet.Packet, again bool) Phas
 	if s.more != 0 && t.probeAnswer(s, end, p) {
 		return Keepalive
 	}
-	if phase, ok := t.settledPhase(s, 1-end, p.Ack-1); ok {
-		if again && p.Time-s.last >= quietTime {
-			m := t.more(s)
-			m.probes[1-end].early = pending{end: end, ack: p.Ack, time: p.Time, phase: phase, kept: m.nextKept(), weight: t.weight}
-			m.probes[1-end].isEarly = true
-		}
-		return phase
+	phase, ok := t.settledPhase(s, 1-end, p.Ack-1)
+	if !ok {
+		phase = t.guessAt(s, 1-end, p.Ack-1)
+		t.wait(s, end, p, phase)
 	}
-	guess := t.guessAt(s, 1-end, p.Ack-1)
-	t.wait(s, end, p, guess)
-	return guess
+	if again && p.Time-s.last >= quietTime {
+		pr := &t.more(s).probes[1-end]
+		pr.early, pr.isEarly = t.pendingNow(s, end, p, phase), true
+	}
+	return phase
 }
 
 // settledPhase gives the phase of a byte of an end; false while it was not seen, or waits to be read in order.
@@ -88,7 +87,12 @@ func (t *Tracker) wait(s *state, end int, p *packet.Packet, phase Phase) {
 		m.pending = slices.Delete(m.pending, 0, 1)
 		t.reclassify(s, &first, t.guessAt(s, 1-first.end, first.ack-1))
 	}
-	m.pending = append(m.pending, pending{end: end, ack: p.Ack, time: p.Time, phase: phase, kept: m.nextKept(), weight: t.weight})
+	m.pending = append(m.pending, t.pendingNow(s, end, p, phase))
+}
+
+// pendingNow describes the packet at hand.
+func (t *Tracker) pendingNow(s *state, end int, p *packet.Packet, phase Phase) pending {
+	return pending{end: end, ack: p.Ack, time: p.Time, phase: phase, kept: t.more(s).nextKept(), weight: t.weight}
 }
 
 // resolve gives pending packets the phase of what they acknowledge, where it is known by now. At the end of a flow
@@ -131,9 +135,18 @@ type probe struct {
 }
 
 func (t *Tracker) probeSent(s *state, end int, p *packet.Packet) {
-	pr := &t.more(s).probes[end]
+	m := t.more(s)
+	pr := &m.probes[end]
 	if pr.isEarly && pr.early.ack == s.sides[end].next && p.Time-pr.early.time < reorderTime {
-		t.reclassify(s, &pr.early, Keepalive)
+		early := pr.early
+		m.pending = slices.DeleteFunc(m.pending, func(w pending) bool {
+			if w.time == early.time && w.end == early.end && w.ack == early.ack {
+				early.phase = w.phase
+				return true
+			}
+			return false
+		})
+		t.reclassify(s, &early, Keepalive)
 		pr.isEarly = false
 		return
 	}

@@ -12,6 +12,7 @@ import (
 type hole struct {
 	from, to uint32
 	kind     GapKind // by what it was known first
+	maybe    bool    // there may be nothing missing: it only waits for what was reordered
 	followed bool    // segments beyond it were seen
 	counted  bool    // in lost and ackedUnseen
 	acks     uint16  // acknowledgements that reached into it
@@ -151,7 +152,7 @@ func (t *Tracker) placeLate(s *state, end int, p *packet.Packet, length uint32) 
 	to := p.Seq + length
 	f := repeated
 	if d.flags&sideSYN == 0 && after(d.base, p.Seq) && d.next-p.Seq < maxWindow {
-		if !after(to, d.base) && (p.Flags&packet.SYN != 0 || p.Time-s.start <= t.patience(s)) {
+		if !after(to, d.base) && (p.Flags&packet.SYN != 0 || s.sinceStart(p.Time)-d.lastAt <= uint32(t.patience(s)/100_000)) {
 			f = reordered
 		}
 		d.base = p.Seq
@@ -186,7 +187,9 @@ func (t *Tracker) openHole(s *state, end int, h hole) {
 func (m *more) forget(end int) {
 	e := &m.sides[end]
 	m.settle(end, &e.holes[0])
-	e.missing += uint64(e.holes[0].to - e.holes[0].from)
+	if h := &e.holes[0]; !h.maybe {
+		e.missing += uint64(h.to - h.from)
+	}
 	e.holes = slices.Delete(e.holes, 0, 1)
 }
 
@@ -198,7 +201,7 @@ func (t *Tracker) justJoined(s *state, now int64) bool {
 
 // settle counts what a hole that was not mere reordering stands for.
 func (m *more) settle(end int, h *hole) {
-	if h.counted {
+	if h.counted || h.maybe {
 		return
 	}
 	h.counted = true
@@ -296,20 +299,18 @@ func (t *Tracker) acknowledge(s *state, end int, p *packet.Packet) bool {
 	if beyond <= 0 || beyond > maxWindow {
 		return beyond <= 0 && fresh && o.flags&sideHoles != 0 && t.intoHole(s, 1-end, before, p.Ack)
 	}
-	if o.flags&sideSeen == 0 && t.justJoined(s, p.Time) || beyond == 1 && o.base == o.next && o.flags&sideSYN == 0 {
-		// The second: all that was seen of it may be keep-alive probes, which are one number behind.
-		o.base, o.next = p.Ack, p.Ack
-		return false
-	}
+	// Bytes may have passed the tap before the capture began. And all that was seen of the other end may be
+	// keep-alive probes, which are one number behind.
+	maybe := o.flags&sideSeen == 0 && t.justJoined(s, p.Time) || beyond == 1 && o.base == o.next && o.flags&sideSYN == 0
 	if o.flags&sideHoles != 0 {
 		holes := t.more(s).sides[1-end].holes
-		if last := &holes[len(holes)-1]; last.to == o.next && last.kind == GapAcked {
+		if last := &holes[len(holes)-1]; last.to == o.next && last.kind == GapAcked && last.maybe == maybe {
 			last.to, o.next = p.Ack, p.Ack
 			last.acks++
 			return true
 		}
 	}
-	t.openHole(s, 1-end, hole{from: o.next, to: p.Ack, kind: GapAcked, acks: 1, since: p.Time, before: s.last})
+	t.openHole(s, 1-end, hole{from: o.next, to: p.Ack, kind: GapAcked, maybe: maybe, acks: 1, since: p.Time, before: s.last})
 	o.next = p.Ack
 	return true
 }

@@ -70,6 +70,7 @@ type side struct {
 	ack           uint32            // highest acknowledgement number sent, where sideAck
 	finEnd        uint32            // after the first FIN
 	finAck        uint32            // what the first FIN acknowledged
+	lastAt        uint32            // its latest packet, in tenths of milliseconds since the flow's start
 	ends          [maxRanges]uint32 // see ranges.go
 	phases        [maxRanges]Phase
 	syn, fin, rst uint32
@@ -124,6 +125,9 @@ func (s *state) dir(end int) Direction {
 	}
 	return Down
 }
+
+// sinceStart gives a time in the unit of side.lastAt.
+func (s *state) sinceStart(at int64) uint32 { return uint32(max(0, at-s.start) / 100_000) }
 
 // keyOf gives the key of a packet's flow and the end that sent it.
 func keyOf(p *packet.Packet, k *key) (end int) {

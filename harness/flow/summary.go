@@ -111,6 +111,9 @@ func (t *Tracker) fillMore(f *Flow, s *state, m *more) {
 		other := &f.Sides[s.dir(1-end)]
 		for i := range e.holes {
 			h := &e.holes[i]
+			if h.maybe {
+				continue
+			}
 			g := s.gap(end, h)
 			side.Missing += g.Bytes
 			if !h.counted {

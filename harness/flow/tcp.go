@@ -6,8 +6,11 @@ import (
 	"github.com/tollgate-iot/tollgate/harness/packet"
 )
 
-// quietTime is how long a flow is silent at least before a keep-alive: what follows sooner is a reordered ACK.
-const quietTime = int64(10 * time.Millisecond)
+// quietTime is how long an end is silent at least before a keep-alive: what follows sooner is a reordered ACK.
+const (
+	quietTime   = int64(10 * time.Millisecond)
+	quietTenths = uint32(quietTime / 100_000)
+)
 
 // maxRTT bounds, in microseconds, what is believed of a round trip.
 const maxRTT = int64(2 * time.Second / time.Microsecond)
@@ -45,6 +48,7 @@ func (t *Tracker) tcp(h uint32, s *state, end int, p *packet.Packet) (phase Phas
 		mark |= AckedUnseen
 	}
 	t.countIPID(d, p)
+	d.lastAt = s.sinceStart(p.Time)
 	if p.Window == 0 && p.Flags&(packet.SYN|packet.FIN) == 0 {
 		mark |= ZeroWindow
 		t.more(s).sides[end].zeroWindows++
@@ -144,11 +148,17 @@ func (t *Tracker) segmentPhase(h uint32, s *state, end int, p *packet.Packet, f 
 }
 
 // isProbe recognises a keep-alive probe (RFC 9293, 3.8.4) as tshark does: no more than one byte, at the last number
-// sent. A number that is a FIN's, or one just sent, makes it a reordered ACK instead.
+// sent. Where that number is a FIN's, or was only just sent, it is a reordered ACK instead; a byte that was
+// not acknowledged some time ago is sent again.
 func (t *Tracker) isProbe(s *state, end int, p *packet.Packet) bool {
-	d := &s.sides[end]
-	return p.PayloadLen <= 1 && p.Flags&(packet.SYN|packet.FIN) == 0 &&
-		p.Time-s.last >= quietTime && (d.flags&sideFIN == 0 || d.finEnd != d.next)
+	d, o := &s.sides[end], &s.sides[1-end]
+	if p.PayloadLen > 1 || p.Flags&(packet.SYN|packet.FIN) != 0 || s.sinceStart(p.Time)-d.lastAt < quietTenths {
+		return false
+	}
+	if d.flags&sideFIN != 0 && d.finEnd == d.next {
+		return false
+	}
+	return p.PayloadLen == 0 || o.flags&sideAck != 0 && o.ack == d.next && s.sinceStart(p.Time)-o.lastAt >= quietTenths
 }
 
 // countIPID follows whether an end's IP identification counts up in this flow.
