@@ -24,7 +24,8 @@ func (b bound) holds(v int64) bool { return b.low <= v && v <= b.high }
 type unit struct {
 	what    string // in messages: "a number of packets"
 	example string
-	number  string // regular expression of one number, for the schema
+	number  string         // regular expression of one number, for the schema
+	bare    map[string]any // schema of a number without quotes or unit, nil where that means nothing
 	parse   func(text string) (int64, error)
 	format  func(int64) string
 }
@@ -122,14 +123,9 @@ func (b bound) limit(u unit) string {
 // boundForm is the form of a comparison in a unit.
 func boundForm(u unit) scenario.Form[bound] {
 	pattern := fmt.Sprintf(`^\s*(none|((==|<=|>=|<|>)\s*)?%[1]s|%[1]s\s*\.\.\s*%[1]s|%[1]s\s*(±|\+-|\+/-)\s*[0-9]+(\.[0-9]+)?\s*%%)\s*$`, u.number)
-	schema := map[string]any{"anyOf": []any{
-		map[string]any{"type": "integer", "minimum": 0},
-		map[string]any{"type": "string", "pattern": pattern},
-	}}
-	if u.parse != nil {
-		if _, err := u.parse("1"); err != nil { // a bare number means nothing in this unit
-			schema = map[string]any{"type": "string", "pattern": pattern}
-		}
+	schema := map[string]any{"type": "string", "pattern": pattern}
+	if u.bare != nil {
+		schema = map[string]any{"anyOf": []any{u.bare, schema}}
 	}
 	return scenario.Form[bound]{
 		Schema: func(map[string]any) map[string]any { return schema },

@@ -8,7 +8,6 @@ import (
 
 	"github.com/tollgate-iot/tollgate/harness/flow"
 	"github.com/tollgate-iot/tollgate/harness/scenario"
-	"github.com/tollgate-iot/tollgate/harness/trace"
 	"github.com/tollgate-iot/tollgate/harness/verdict"
 )
 
@@ -100,8 +99,8 @@ func agree(v *view, what string, tap, told int64, share float64) outcome {
 	switch {
 	case told > tap:
 		o.verdict, o.doubt = verdict.Inconclusive, "the tap missed packets, or the carrier counted what the device did not send"
-	case v.proof.state == trace.Broken:
+	case v.proof.wary():
 		o.verdict, o.doubt = verdict.Inconclusive, v.proof.doubt
 	}
-	return o.hedge()
+	return o
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tollgate-iot/tollgate/harness/flow"
 	"github.com/tollgate-iot/tollgate/harness/scenario"
 	"github.com/tollgate-iot/tollgate/harness/trace"
 	"github.com/tollgate-iot/tollgate/harness/verdict"
@@ -37,7 +38,14 @@ const (
 
 // Judge implements Claim.
 func (c *claim) Judge(t *trace.Trace, o Options) verdict.Finding {
-	out := c.judge(t, o)
+	out, open := c.judge(t, o)
+	if open && !o.Strict && out.verdict != verdict.Inconclusive && out.doubt == "" {
+		// What is derived decides in an unproven record, and says that it could be otherwise.
+		if strict, _ := c.judge(t, Options{Strict: true}); strict.verdict != out.verdict {
+			out.doubt = strict.doubt
+		}
+	}
+	out = out.hedge()
 	f := verdict.Finding{Claim: c.text, Kind: c.kind, Scope: c.scope.label(), Where: place(c.pos), Verdict: out.verdict,
 		Reason: out.reason, Doubt: out.doubt, Got: out.got, Witnesses: bounded(out.witnesses)}
 	if out.verdict != verdict.Pass {
@@ -46,27 +54,29 @@ func (c *claim) Judge(t *trace.Trace, o Options) verdict.Finding {
 	return f
 }
 
-func (c *claim) judge(t *trace.Trace, o Options) outcome {
+// judge says what became of the claim, and whether in an open record: neither whole nor broken.
+func (c *claim) judge(t *trace.Trace, o Options) (out outcome, open bool) {
 	_, fromTimeline := c.checker.(timeline)
 	views, cause := c.scope.views(t, o)
 	if cause != "" {
 		if fromTimeline && t.Capture == nil {
 			return c.checker.check(&view{t: t, scope: &c.scope, from: always, to: never, strict: o.Strict,
-				proof: proof{state: trace.Unproven, strict: o.Strict, doubt: cause}})
+				proof: proof{state: trace.Unproven, strict: o.Strict, doubt: cause}, derived: proof{state: trace.Unproven, strict: o.Strict, doubt: cause}}), true
 		}
-		return outcome{reason: cause}
+		return outcome{reason: cause}, false
 	}
 	outs := make([]outcome, len(views))
 	for i, v := range views {
 		outs[i] = c.checker.check(v)
+		open = open || v.proof.state == trace.Unproven
 		if !fromTimeline {
 			outs[i] = c.notEmpty(v, outs[i])
 		}
 	}
 	if len(views) == 1 {
-		return outs[0]
+		return outs[0], open
 	}
-	return cycles(views, outs)
+	return cycles(views, outs), open
 }
 
 // notEmpty keeps a claim from passing where there was nothing to judge.
@@ -84,7 +94,7 @@ func (c *claim) notEmpty(v *view, o outcome) outcome {
 }
 
 func anyPacket(t *trace.Trace) bool {
-	return slices.ContainsFunc(t.Capture.Devices, func(d trace.Device) bool { return d.Tally[0].Packets+d.Tally[1].Packets > 0 })
+	return slices.ContainsFunc(t.Capture.Flows, func(f *flow.Flow) bool { return !nobodys(f) })
 }
 
 // cycles joins what became of a claim in each cycle of a window: each cycle that decides is told of by its name.

@@ -36,6 +36,7 @@ func destinationsKind() kind {
 }
 
 func (c destinations) check(v *view) outcome {
+	v = v.deep()
 	var outs []outcome
 	var places []string
 	for _, part := range v.parts {
@@ -54,8 +55,10 @@ func (c destinations) check(v *view) outcome {
 	if len(places) == 0 {
 		got = "nowhere"
 	}
-	seen := outcome{verdict: v.proof.unseen(), doubt: v.proof.doubt, reason: "packets went to " + got}
-	o := merge(append(outs, seen.hedge())...)
+	if len(outs) == 0 {
+		outs = append(outs, outcome{verdict: v.proof.unseen(), doubt: v.proof.doubt, reason: "packets went to " + got})
+	}
+	o := merge(outs...)
 	o.got = got
 	return o
 }
@@ -93,7 +96,7 @@ func (c destinations) flow(v *view, f *flow.Flow, first *flow.Packet) (o outcome
 	}
 	if doubt := c.doubt(v, f, denied); doubt != "" {
 		o.verdict, o.doubt = verdict.Inconclusive, doubt
-		return o.hedge(), true
+		return o, true
 	}
 	return o, true
 }
@@ -103,13 +106,13 @@ func (c destinations) doubt(v *view, f *flow.Flow, denied int) string {
 	if v.proof.state == trace.Whole {
 		return ""
 	}
-	if v.proof.state == trace.Broken && (!v.oriented(f) || f.Kind == packet.ICMP || f.Kind == packet.ICMPv6) {
+	if v.proof.wary() && (!v.oriented(f) || f.Kind == packet.ICMP || f.Kind == packet.ICMPv6) {
 		return v.proof.doubt + "; who began to talk is not known for sure"
 	}
 	if denied >= 0 {
 		t := c.deny[denied]
 		byOwnName := t.name == "" || t.holds(f.Peer.Addr(), f.Peer.Port(), ownNames(f))
-		if v.proof.state == trace.Broken && !byOwnName {
+		if v.proof.wary() && !byOwnName {
 			return v.proof.doubt + "; the name may be that of an outdated DNS answer"
 		}
 		return ""
@@ -118,7 +121,7 @@ func (c destinations) doubt(v *view, f *flow.Flow, denied int) string {
 	switch {
 	case !named:
 		return ""
-	case v.proof.state == trace.Broken:
+	case v.proof.wary():
 		return v.proof.doubt + "; the DNS answer that names the peer may be among what is missing"
 	case len(namesOf(f)) == 0:
 		return strings.TrimPrefix(v.proof.doubt+"; no name of the peer was seen", "; ")

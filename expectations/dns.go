@@ -8,7 +8,6 @@ import (
 	"github.com/tollgate-iot/tollgate/harness/flow"
 	"github.com/tollgate-iot/tollgate/harness/packet"
 	"github.com/tollgate-iot/tollgate/harness/scenario"
-	"github.com/tollgate-iot/tollgate/harness/trace"
 	"github.com/tollgate-iot/tollgate/harness/verdict"
 )
 
@@ -53,6 +52,7 @@ type question struct {
 }
 
 func (c dns) check(v *view) outcome {
+	v = v.deep()
 	var asked []question
 	for _, part := range v.parts {
 		for i := range part.Queries {
@@ -114,7 +114,7 @@ func others(v *view, asked []question, allowed []string) outcome {
 	}
 	o.verdict, o.doubt = v.proof.unseen(), v.proof.doubt
 	o.reason = "no other name was seen asked for"
-	return o.hedge()
+	return o
 }
 
 // missing judges that each of some names was asked for.
@@ -129,7 +129,7 @@ func missing(v *view, asked []question, wanted []string) outcome {
 		return outcome{verdict: verdict.Pass, reason: "each name was asked for"}
 	}
 	o := outcome{verdict: v.proof.unmet(), doubt: v.proof.doubt, reason: strings.Join(absent, ", ") + " was not seen asked for" + v.where()}
-	return o.hedge()
+	return o
 }
 
 func unanswered(v *view, asked []question, b bound) outcome {
@@ -170,7 +170,7 @@ func queryPackets(v *view, b bound) outcome {
 				continue
 			}
 			m.got++
-			if part.Kind == packet.UDP || v.proof.state != trace.Broken {
+			if part.Kind == packet.UDP || !v.proof.wary() {
 				m.least++
 			}
 			if m.got > b.high {

@@ -19,7 +19,8 @@
 // mirror that lost one packet without counting it may have lost another.
 //
 // A value that is derived (which phase a pure ACK belongs to, how a flow ended, what a peer is called) can be wrong in
-// either direction under loss. Such a value proves nothing once the record is broken.
+// either direction under loss. Such a value proves nothing once the record is broken, nor in a strict judgement unless it
+// is whole; a fail that rests on one in an unproven record says so in its doubt.
 package expectations
 
 import (
@@ -47,7 +48,7 @@ type Claim interface {
 
 // Options change how claims are judged.
 type Options struct {
-	Strict bool // at-most claims on an unproven record are inconclusive
+	Strict bool // on an unproven record only what packets seen prove by themselves is decided
 }
 
 // Judge says what became of every claim, in the order of the file, after what became of the run's own steps: a step

@@ -7,7 +7,6 @@ import (
 	"github.com/tollgate-iot/tollgate/harness/flow"
 	"github.com/tollgate-iot/tollgate/harness/packet"
 	"github.com/tollgate-iot/tollgate/harness/scenario"
-	"github.com/tollgate-iot/tollgate/harness/trace"
 	"github.com/tollgate-iot/tollgate/harness/verdict"
 )
 
@@ -70,6 +69,7 @@ func (c flowCount) wantsNothing() bool {
 }
 
 func (c flowCount) check(v *view) outcome {
+	v = v.deep()
 	var outs []outcome
 	for _, p := range c.protos() {
 		outs = append(outs, p.check(v))
@@ -90,13 +90,15 @@ func (p proto) check(v *view) outcome {
 			continue // the same flow after a long silence
 		}
 		m.got++
-		pairs[pair] = true
+		if part.Kind != packet.Other || !stumps(part.Flow) { // cut before its ports, a packet may be of any flow
+			pairs[pair] = true
+		}
 		if m.got > p.bound.high {
 			past = append(past, witness(part.Flow, &part.packets[0], "begins a flow with "+peerOf(part.Flow)))
 		}
 	}
 	switch {
-	case v.proof.state != trace.Broken:
+	case !v.proof.wary():
 		m.least = m.got
 	case v.sure():
 		m.least = int64(len(pairs))

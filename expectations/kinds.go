@@ -2,6 +2,7 @@ package expectations
 
 import (
 	"slices"
+	"sync"
 
 	"github.com/tollgate-iot/tollgate/harness/scenario"
 )
@@ -39,7 +40,7 @@ func kindOf[C checker](name, doc string, form scenario.Form[C], beside ...string
 }
 
 // kinds is the table of all kinds, in the order in which the schema and messages name them.
-func kinds() []kind {
+var kinds = sync.OnceValue(func() []kind {
 	return []kind{
 		packetsKind(), bytesKind(), flowsKind(), phasesKind(),
 		teardownKind(), resetsKind(), retransmissionsKind(),
@@ -47,7 +48,7 @@ func kinds() []kind {
 		quietKind(), durationKind(), gapKind(), timeKind(),
 		reconnectKind(), carrierKind(),
 	}
-}
+})
 
 // kindNamed finds a kind in the table.
 func kindNamed(name string) (kind, bool) {

@@ -29,10 +29,10 @@ func TestPacketsAndBytes(t *testing.T) {
 		{"tolerance", clean, "packets: 10 ±20%", "ppii", "12 packets"},
 		{"tolerance, too far", clean, "packets: 10 ±19%", "ffff", "12 packets"},
 		{"phase that shows in the packet", clean, "packets: {up: none}\n    phase: dns", "ffff", "1 packet up of phase dns, none allowed"},
-		{"phase that is derived", clean, "packets: {up: none}\n    phase: request", "fffi", "none allowed"},
+		{"phase that is derived", clean, "packets: {up: none}\n    phase: request", "ffii", "none allowed"},
 		{"absent phase", clean, "packets: none\n    phase: reset", "ppii", "0 packets in total of phase reset"},
 		{"flow by port", clean, "packets: {up: <= 5}\n    flow: :80", "ffff", "6 packets up"},
-		{"flow by name", clean, "packets: {up: <= 5}\n    flow: {peer: files.example.com, proto: tcp}", "fffi", "6 packets up"},
+		{"flow by name", clean, "packets: {up: <= 5}\n    flow: {peer: files.example.com, proto: tcp}", "ffii", "6 packets up"},
 		{"flow that is not there, at most", clean, "packets: <= 5\n    flow: other.example.com", "iiii", "no packet with other.example.com"},
 		{"flow that is not there, at least", clean, "packets: >= 1\n    flow: other.example.com", "fiii", "0 packets in total, at least 1 wanted"},
 		{"flow that is not there, nothing wanted", clean, "packets: none\n    flow: 198.51.100.0/24", "ppii", "0 packets"},
@@ -85,7 +85,7 @@ func TestFlows(t *testing.T) {
 		{"too many", clean, "flows: {tcp: none}", "ffff", "1 TCP flow, none allowed"},
 		{"total", clean, "flows: 2", "ppii", "2 flows"},
 		{"too few", clean, "flows: {tcp: >= 2}", "fiii", "1 TCP flow, at least 2 wanted"},
-		{"same ends twice", split, "flows: {tcp: <= 1}", "fffi", "2 TCP flows"},
+		{"same ends twice", split, "flows: {tcp: <= 1}", "ffii", "2 TCP flows"},
 		{"same flow after a silence", idle, "flows: {tcp: 1}", "ppii", "1 TCP flow"},
 	})
 }
@@ -157,7 +157,7 @@ func TestRetransmissions(t *testing.T) {
 	runRows(t, []row{
 		{"none", clean, "retransmissions: none", "ppii", "0 retransmissions"},
 		{"one, the first copy seen", again, "retransmissions: none", "ffff", "1 retransmission"},
-		{"one, the first copy not seen", guessed, "retransmissions: {up: none}", "fffi", "1 retransmission up"},
+		{"one, the first copy not seen", guessed, "retransmissions: {up: none}", "ffii", "1 retransmission up"},
 		{"within", again, "retransmissions: <= 1", "ppii", "1 retransmission"},
 	})
 }
@@ -189,7 +189,7 @@ func TestDestinations(t *testing.T) {
 		{"by address", clean, "destinations: {only: [52.219.0.0/16, dns]}", "ppii", ""},
 		{"wrong port", clean, "destinations: {only: ['files.example.com:443', dns]}", "ffff", "packets to files.example.com:80 (52.219.0.180), the first at 11:58:51.000 (packet 3)"},
 		{"wrong address", clean, "destinations: {only: [198.51.100.7, dns]}", "ffff", "packets to files.example.com:80"},
-		{"wrong name", clean, "destinations: {only: [beam.example.com, dns]}", "fffi", "packets to files.example.com:80"},
+		{"wrong name", clean, "destinations: {only: [beam.example.com, dns]}", "ffii", "packets to files.example.com:80"},
 		{"no name was seen", nameless, "destinations: {only: [files.example.com, dns]}", "fiii", "packets to 52.219.0.180:80"},
 		{"dns left out", clean, "destinations: {only: ['files.example.com:80', ':80']}", "ffff", "100.127.0.53:53"},
 		{"denied by network", clean, "destinations: {deny: 52.0.0.0/8}", "ffff", "denied by 52.0.0.0/8"},
@@ -198,19 +198,19 @@ func TestDestinations(t *testing.T) {
 			fs := clean()
 			fs[1].Exchanges = nil
 			return fs
-		}, "destinations: {deny: files.example.com}", "fffi", "denied"},
+		}, "destinations: {deny: files.example.com}", "ffii", "denied"},
 		{"not denied", clean, "destinations: {deny: [telemetry.example.net, 198.51.100.0/24]}", "ppii", ""},
 	})
 }
 
 func TestPhases(t *testing.T) {
 	runRows(t, []row{
-		{"present", clean, "phases: {present: [dns, tcp_handshake]}", "pppi", "phases seen"},
+		{"present", clean, "phases: {present: [dns, tcp_handshake]}", "ppii", "phases seen"},
 		{"present, shown by the packet", clean, "phases: {present: dns}", "pppp", ""},
 		{"not present", clean, "phases: {present: [tls_handshake]}", "fiii", "0 packets of phase tls_handshake"},
 		{"absent", clean, "phases: {absent: [reset, tls_alert]}", "ppii", ""},
 		{"not absent", lateReset, "phases: {absent: reset}", "ffff", "the first at 11:59:52.100 (packet 13)"},
-		{"not absent, derived", clean, "phases: {absent: response}", "fffi", "2 packets of phase response"},
+		{"not absent, derived", clean, "phases: {absent: response}", "ffii", "2 packets of phase response"},
 	})
 }
 
@@ -226,11 +226,11 @@ func TestTLS(t *testing.T) {
 	runRows(t, []row{
 		{"good enough", session(0x0304), "tls: {version: '>= 1.2'}", "ppii", "TLS 1.3"},
 		{"too old", session(0x0302), "tls: {version: >= 1.2}", "ffff", "TLS 1.1, at least TLS 1.2 wanted"},
-		{"1.2 may be 1.3", session(0x0303), "tls: {version: 1.3}", "fffi", "TLS 1.2"},
+		{"1.2 may be 1.3", session(0x0303), "tls: {version: 1.3}", "ffii", "TLS 1.2"},
 		{"unknown", session(0), "tls: {version: >= 1.2}", "iiii", "was not seen"},
 		{"none", clean, "tls: {version: >= 1.2}", "fiii", "no TLS session"},
 		{"handshake", session(0x0303), "tls: {handshake: <= 2 kB}", "ppii", "a handshake of 1,608 B"},
-		{"handshake too large", session(0x0303), "tls: {handshake: <= 1.5 kB}", "fffi", "1,608 B, at most 1,500 B allowed"},
+		{"handshake too large", session(0x0303), "tls: {handshake: <= 1.5 kB}", "ffii", "1,608 B, at most 1,500 B allowed"},
 	})
 }
 
@@ -265,7 +265,7 @@ func TestMQTT(t *testing.T) {
 
 func TestQuietAndTimes(t *testing.T) {
 	runRows(t, []row{
-		{"quiet after the close", clean, "quiet: {from: last_fin, for: 30s}", "fffi", "1 packet"},
+		{"quiet after the close", clean, "quiet: {from: last_fin, for: 30s}", "ffii", "1 packet"},
 		{"quiet between", lateReset, "quiet: {from: last_packet_down, to: first_rst, except: teardown}", "ppii", "no packet"},
 		{"quiet to the end", clean, "quiet: {from: last_packet}", "ppii", "no packet from 11:58:52.200 to 12:08:50.000"},
 		{"not quiet", lateReset, "quiet: {from: begin, for: 2m, direction: up}", "ffff", "8 packets from"},
@@ -274,7 +274,7 @@ func TestQuietAndTimes(t *testing.T) {
 		{"duration", clean, "duration: <= 3s", "ppii", "2.2 s from the first packet to the last"},
 		{"too long", clean, "duration: <= 2s", "ffff", "at most 2.0 s allowed"},
 		{"long enough", clean, "duration: {packets: '>= 2s'}", "pppp", ""},
-		{"of a flow", lateReset, "duration: {flow: <= 1m}\n    flow: {proto: tcp}", "fffi", "61.1 s"},
+		{"of a flow", lateReset, "duration: {flow: <= 1m}\n    flow: {proto: tcp}", "ffii", "61.1 s"},
 		{"gap", clean, "gaps: <= 1s", "ppii", "900 ms without a packet"},
 		{"gap too long", lateReset, "gaps: {up: <= 30s}", "fiii", "59.9 s without a packet up, from 11:58:52.200 (packet 12)"},
 		{"time", clean, "time: {from: first_syn, to: first_response, is: <= 1s}", "ppii", "500 ms from first_syn"},

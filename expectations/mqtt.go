@@ -109,6 +109,7 @@ func (m message) witness(note string) verdict.Witness {
 }
 
 func (c mqtt) check(v *view) outcome {
+	v = v.deep()
 	var all []message
 	var flows [][]message
 	for _, p := range v.parts {
@@ -207,7 +208,7 @@ func inOrder(v *view, flows [][]message, order []string) outcome {
 	}
 	if best == len(order) {
 		if !v.sure() {
-			return outcome{doubt: v.proof.doubt, reason: "the order was seen"}.hedge()
+			return outcome{doubt: v.proof.doubt, reason: "the order was seen"}
 		}
 		return outcome{verdict: verdict.Pass, reason: strings.Join(order, ", ") + " in order"}
 	}
@@ -224,7 +225,7 @@ func inOrder(v *view, flows [][]message, order []string) outcome {
 	if !anyPacket(v.t) {
 		o.verdict = verdict.Inconclusive
 	}
-	return o.hedge()
+	return o
 }
 
 // longest gives how many of the messages wanted, from the first on, a connection shows in order. The mirror can swap

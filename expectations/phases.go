@@ -6,7 +6,6 @@ import (
 
 	"github.com/tollgate-iot/tollgate/harness/flow"
 	"github.com/tollgate-iot/tollgate/harness/scenario"
-	"github.com/tollgate-iot/tollgate/harness/trace"
 	"github.com/tollgate-iot/tollgate/harness/verdict"
 )
 
@@ -30,6 +29,7 @@ func phasesKind() kind {
 func (c phases) wantsNothing() bool { return len(c.present) == 0 }
 
 func (c phases) check(v *view) outcome {
+	v = v.deep()
 	var count [flow.NumPhases]int64
 	var first [flow.NumPhases]verdict.Witness
 	var there []string
@@ -63,7 +63,7 @@ func (c phases) check(v *view) outcome {
 
 func onePhase(v *view, p flow.Phase, n int64, b bound, first verdict.Witness) outcome {
 	m := measure{got: n, most: unlimited}
-	if v.proof.state != trace.Broken || shows(p) && v.sure() {
+	if !v.proof.wary() || shows(p) && v.sure() {
 		m.least = n
 	}
 	what := fmt.Sprintf("%s of phase %s", plural(n, "packet"), p)

@@ -15,25 +15,37 @@ type proof struct {
 	doubt  string // why the record is not whole, a clause; "" where it is
 }
 
-// prove judges the part of the record that a claim is about.
-func prove(t *trace.Trace, s trace.Scope, strict bool) proof {
-	part := t.Completeness(s)
-	p := proof{state: part.State, strict: strict}
+// prove judges the part of the record that a claim is about: for what a packet shows by itself, and for what is derived
+// from more than the part (a name from an answer before the window, how a flow ended after it), for which a loss
+// anywhere counts.
+func prove(t *trace.Trace, s trace.Scope, strict bool) (own, derived proof) {
+	part, all := t.Completeness(s), t.Completeness(trace.Scope{})
+	own = proof{state: part.State, strict: strict}
 	switch part.State {
 	case trace.Broken:
-		p.doubt = sentence(part.Reasons, "packets are missing")
-		return p
+		own.doubt = sentence(part.Reasons, "packets are missing")
+		return own, own
 	case trace.Unproven:
-		p.doubt = sentence(part.Reasons, "nothing proves the record whole")
+		own.doubt = sentence(part.Reasons, "nothing proves the record whole")
+	case trace.Whole:
+		if t.Trouble != "" || t.Interrupted {
+			own.state, own.doubt = trace.Unproven, "the run did not go through"
+		}
 	}
-	if all := t.Completeness(trace.Scope{}); all.State == trace.Broken && spreads(all.Holes) {
-		return proof{state: trace.Broken, strict: strict,
-			doubt: "packets are missing elsewhere in the record, and may be here: " + sentence(all.Reasons, "it has holes")}
+	if all.State != trace.Broken {
+		return own, own
 	}
-	if p.state == trace.Whole && (t.Trouble != "" || t.Interrupted) {
-		p.state, p.doubt = trace.Unproven, "the run did not go through"
+	derived = proof{state: trace.Broken, strict: strict,
+		doubt: "packets are missing elsewhere in the record, and may be here: " + sentence(all.Reasons, "it has holes")}
+	if spreads(all.Holes) {
+		return derived, derived
 	}
-	return p
+	return own, derived
+}
+
+// wary says whether what is derived from packets seen, rather than plain from each of them, proves nothing here.
+func (p proof) wary() bool {
+	return p.state == trace.Broken || p.state == trace.Unproven && p.strict
 }
 
 // spreads says whether any hole is of a kind that makes the rest of the record doubtful: packets gone that nobody
@@ -150,7 +162,7 @@ func (p proof) judge(u unit, m measure, b bound, what string) outcome {
 	if r.side != within {
 		o.reason += ", " + b.limit(u)
 	}
-	return o.hedge()
+	return o
 }
 
 // hedge adds to the reason of an outcome that is not decided why it is not.

@@ -7,7 +7,6 @@ import (
 
 	"github.com/tollgate-iot/tollgate/harness/flow"
 	"github.com/tollgate-iot/tollgate/harness/scenario"
-	"github.com/tollgate-iot/tollgate/harness/trace"
 	"github.com/tollgate-iot/tollgate/harness/verdict"
 )
 
@@ -54,6 +53,7 @@ func has(v scenario.Value, key string) bool {
 func (q quiet) wantsNothing() bool { return true }
 
 func (q quiet) check(v *view) outcome {
+	v = v.deep() // the silence may reach beyond the window
 	from, ok := q.begin(v)
 	if !ok {
 		return outcome{reason: fmt.Sprintf("%s was not seen%s: there is no silence to judge", q.from.text, v.where()), doubt: v.proof.doubt}
@@ -68,16 +68,16 @@ func (q quiet) check(v *view) outcome {
 		first := noise[0]
 		o := outcome{verdict: verdict.Fail, witnesses: noise, got: plural(int64(len(noise)), "packet"),
 			reason: fmt.Sprintf("%s %s, the first at %s (packet %d)", plural(int64(len(noise)), "packet"), during, clock(first.Time), first.Number)}
-		if v.proof.state == trace.Broken && !q.certain(v) {
+		if v.proof.wary() && !q.certain(v) {
 			o.verdict, o.doubt = verdict.Inconclusive, v.proof.doubt
 		}
-		return o.hedge()
+		return o
 	}
 	o := outcome{verdict: v.proof.unseen(), doubt: v.proof.doubt, reason: "no packet " + during, got: "no packet"}
 	if end := v.recorded(); end < to {
 		o.verdict, o.doubt = verdict.Inconclusive, "the record ends "+span(time.Duration(to-end))+" too early"
 	}
-	return o.hedge()
+	return o
 }
 
 func (q quiet) begin(v *view) (found, bool) {
@@ -102,7 +102,7 @@ func (q quiet) finish(v *view, from found) (int64, bool) {
 func (q quiet) noise(v *view, from found, to int64) []verdict.Witness {
 	var ws []verdict.Witness
 	for _, f := range v.t.Capture.Flows {
-		if v.scope.flow != nil && !v.scope.flow.takes(f) {
+		if nobodys(f) || v.scope.flow != nil && !v.scope.flow.takes(f) {
 			continue
 		}
 		for i := range f.Packets {

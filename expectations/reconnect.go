@@ -7,7 +7,6 @@ import (
 
 	"github.com/tollgate-iot/tollgate/harness/flow"
 	"github.com/tollgate-iot/tollgate/harness/scenario"
-	"github.com/tollgate-iot/tollgate/harness/trace"
 	"github.com/tollgate-iot/tollgate/harness/verdict"
 )
 
@@ -96,13 +95,13 @@ func (c reconnect) back(v *view, number int, cut, until int64) outcome {
 		if c.toSession && at != 0 {
 			o.verdict, o.doubt = verdict.Inconclusive, "packets went up, but the carrier told of no new session"
 		}
-		return o.hedge()
+		return o
 	}
 	n := end - cut
 	m := measure{got: n, most: n}
 	if c.toSession {
 		m.least = n
-	} else if !v.sure() || v.proof.state == trace.Broken && v.t.Capture.Inferred {
+	} else if !v.sure() || v.proof.wary() && v.t.Capture.Inferred {
 		m.most = unlimited
 	}
 	b := bound{high: unlimited}

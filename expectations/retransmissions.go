@@ -6,7 +6,6 @@ import (
 
 	"github.com/tollgate-iot/tollgate/harness/flow"
 	"github.com/tollgate-iot/tollgate/harness/packet"
-	"github.com/tollgate-iot/tollgate/harness/trace"
 	"github.com/tollgate-iot/tollgate/harness/verdict"
 )
 
@@ -22,6 +21,7 @@ func retransmissionsKind() kind {
 }
 
 func (c retransmissions) check(v *view) outcome {
+	v = v.deep()
 	return c.each(func(dirs []flow.Direction, name string, b bound) outcome {
 		m := measure{most: unlimited}
 		var ws []verdict.Witness
@@ -30,7 +30,7 @@ func (c retransmissions) check(v *view) outcome {
 				continue
 			}
 			proved := v.sure() && (len(dirs) == 2 || v.oriented(part.Flow))
-			repeated := repeats(part.Flow, v.proof.state)
+			repeated := repeats(part.Flow, v.proof.wary())
 			for i := range part.packets {
 				p := &part.packets[i]
 				if p.Mark&flow.Retransmission == 0 || len(dirs) == 1 && p.Dir != dirs[0] {
@@ -53,10 +53,10 @@ func (c retransmissions) check(v *view) outcome {
 	})
 }
 
-// repeats tells of a retransmission whether the flow's own packets show what it repeats. Outside of a broken record
-// that need not be asked.
-func repeats(f *flow.Flow, state trace.State) func(*flow.Packet) bool {
-	if state != trace.Broken {
+// repeats tells of a retransmission whether the flow's own packets show what it repeats, which need be asked only where
+// packets may be missing.
+func repeats(f *flow.Flow, wary bool) func(*flow.Packet) bool {
+	if !wary {
 		return func(*flow.Packet) bool { return true }
 	}
 	type segment struct {

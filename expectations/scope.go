@@ -72,7 +72,8 @@ type view struct {
 	label    string // of the window's cycle: "cycle[3]"; "" where the scope has one window or none
 	from, to int64  // nanoseconds since the Unix epoch, [from, to)
 	parts    []part
-	proof    proof
+	proof    proof // for what a packet shows by itself
+	derived  proof // for what is derived from more than what is in view
 	strict   bool
 	account  trace.Account
 }
@@ -128,7 +129,7 @@ func (s *scope) see(t *trace.Trace, o Options, account trace.Account, label stri
 	v := &view{t: t, scope: s, label: label, from: from, to: to, account: account, strict: o.Strict}
 	var ids []int
 	for _, f := range t.Capture.Flows {
-		if s.flow != nil && !s.flow.takes(f) {
+		if nobodys(f) || s.flow != nil && !s.flow.takes(f) {
 			continue
 		}
 		if ps := during(f.Packets, from, to); len(ps) > 0 {
@@ -143,8 +144,40 @@ func (s *scope) see(t *trace.Trace, o Options, account trace.Account, label stri
 	if s.flow != nil && len(ids) > 0 {
 		limits.Flows = ids
 	}
-	v.proof = prove(t, limits, o.Strict)
+	v.proof, v.derived = prove(t, limits, o.Strict)
+	if s.flow != nil && s.flow.byName() {
+		v.proof = v.derived // the name may come from anywhere in the record
+	}
 	return v
+}
+
+// deep is the view of a claim that is derived from more than the packets in view.
+func (v *view) deep() *view {
+	deep := *v
+	deep.proof = v.derived
+	return &deep
+}
+
+// nobodys says whether a flow is of no device: frames of which no address could be read, and frames cut off before the
+// device's own packet begins, which show no more than the ends of the mirror's tunnel.
+func nobodys(f *flow.Flow) bool {
+	if f.Kind == packet.Other && f.Device.Addr().IsUnspecified() && f.Peer.Addr().IsUnspecified() {
+		return true
+	}
+	tunnel := f.Kind == packet.Other && slices.Contains(tunnelProtos, f.Proto) ||
+		f.Kind == packet.UDP && (slices.Contains(tunnelPorts, f.Peer.Port()) || slices.Contains(tunnelPorts, f.Device.Port()))
+	return tunnel && stumps(f)
+}
+
+// What carries a mirror: IP in IP, IPv6 in IP, GRE and EtherIP by IP protocol; VXLAN, GENEVE and GTP-U by UDP port.
+var (
+	tunnelProtos = []uint8{4, 41, 47, 97}
+	tunnelPorts  = []uint16{4789, 6081, 2152}
+)
+
+// stumps says whether the capture holds no packet of the flow in full.
+func stumps(f *flow.Flow) bool {
+	return len(f.Packets) > 0 && !slices.ContainsFunc(f.Packets, func(p flow.Packet) bool { return p.Mark&flow.Cut == 0 })
 }
 
 // during gives the packets of a stretch, without copying where all of them are in it.
@@ -177,13 +210,13 @@ func (v *view) where() string {
 // sure says whether the flows in view are there by what their packets themselves show. A name comes from other packets,
 // a DNS answer above all: where those may be missing, flows are taken in or left out wrongly.
 func (v *view) sure() bool {
-	return v.proof.state != trace.Broken || v.scope.flow == nil || !v.scope.flow.byName()
+	return !v.proof.wary() || v.scope.flow == nil || !v.scope.flow.byName()
 }
 
 // oriented says whether it is certain which side of the flow is the device. Where devices had to be inferred it is the
 // opener, and a record with holes may lack the opening.
 func (v *view) oriented(f *flow.Flow) bool {
-	if !f.Inferred || v.proof.state != trace.Broken {
+	if !f.Inferred || !v.proof.wary() {
 		return true
 	}
 	if f.Kind == packet.UDP && f.Peer.Port() == 53 {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/tollgate-iot/tollgate/harness/flow"
 	"github.com/tollgate-iot/tollgate/harness/scenario"
-	"github.com/tollgate-iot/tollgate/harness/trace"
 	"github.com/tollgate-iot/tollgate/harness/verdict"
 )
 
@@ -90,7 +89,7 @@ func (d duration) ofFlow(v *view, p part) outcome {
 		}
 	}
 	m := measure{got: last.Time - first.Time, most: unlimited}
-	if v.proof.state != trace.Broken {
+	if !v.proof.wary() {
 		m.least = m.got
 	}
 	o := v.proof.judge(spans, m, *d.flow, fmt.Sprintf("the flow with %s took %s", peerOf(p.Flow), span(time.Duration(m.got))))
@@ -188,9 +187,10 @@ func timeKind() kind {
 }
 
 func (c timeFrom) check(v *view) outcome {
+	v = v.deep()
 	a, ok := c.from.find(v, always)
 	if !ok {
-		return outcome{reason: fmt.Sprintf("%s was not seen%s: nothing to judge", c.from.text, v.where()), doubt: v.proof.doubt}.hedge()
+		return outcome{reason: fmt.Sprintf("%s was not seen%s: nothing to judge", c.from.text, v.where()), doubt: v.proof.doubt}
 	}
 	after := a.at
 	if a.packet == nil {
@@ -199,7 +199,7 @@ func (c timeFrom) check(v *view) outcome {
 	z, ok := c.to.find(v, after+1)
 	if !ok {
 		o := outcome{verdict: v.proof.unmet(), doubt: v.proof.doubt, reason: fmt.Sprintf("no %s after %s", c.to.text, a.tell(c.from))}
-		return o.hedge()
+		return o
 	}
 	n := z.at - a.at
 	m := derived(n)

@@ -33,6 +33,7 @@ func tlsKind() kind {
 }
 
 func (c tlsClaim) check(v *view) outcome {
+	v = v.deep()
 	var outs []outcome
 	var got []string
 	for _, part := range v.parts {
@@ -53,10 +54,10 @@ func (c tlsClaim) check(v *view) outcome {
 		if !anyPacket(v.t) {
 			o.verdict = verdict.Inconclusive
 		}
-		return o.hedge()
+		return o
 	}
-	if v.proof.state == trace.Broken { // another session may be missing altogether
-		outs = append(outs, outcome{doubt: v.proof.doubt, reason: "the sessions seen would do"}.hedge())
+	if v.proof.wary() { // another session may be missing altogether
+		outs = append(outs, outcome{doubt: v.proof.doubt, reason: "the sessions seen would do"})
 	}
 	o := merge(outs...)
 	o.got = strings.Join(got, ", ")
@@ -77,7 +78,7 @@ func (c tlsClaim) checkVersion(v *view, p part) outcome {
 		return outcome{reason: session + ": the ServerHello that tells the version was not seen", doubt: v.proof.doubt, got: "version unknown"}
 	}
 	m := measure{got: version, least: version, most: version}
-	if version == 0x0303 && v.proof.state == trace.Broken {
+	if version == 0x0303 && v.proof.wary() {
 		m.most = 0x0304
 	}
 	if !v.sure() {
@@ -95,7 +96,7 @@ func (c tlsClaim) checkVersion(v *view, p part) outcome {
 
 func (c tlsClaim) checkHandshake(v *view, p part) outcome {
 	m := derived(handshakeBytes(v, p))
-	if v.proof.state != trace.Broken {
+	if !v.proof.wary() {
 		m.least = m.got
 	}
 	o := v.proof.judge(octets, m, *c.handshake, fmt.Sprintf("TLS with %s: a handshake of %s", peerOf(p.Flow), octets.format(m.got)))

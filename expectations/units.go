@@ -11,14 +11,16 @@ import (
 	"github.com/tollgate-iot/tollgate/harness/scenario"
 )
 
+var whole = map[string]any{"type": "integer", "minimum": 0}
+
 // The units in which claims are made.
 var (
-	pieces = unit{what: "a count", example: `3, "<= 8", "4..6" or none`, number: `[0-9]+`, parse: parseCount, format: group}
+	pieces = unit{what: "a count", example: `3, "<= 8", "4..6" or none`, number: `[0-9]+`, bare: whole, parse: parseCount, format: group}
 	octets = unit{what: "a number of bytes", example: `"<= 860", "1.5 kB" or none`, number: `[0-9]+(\.[0-9]+)?\s*(B|kB|KB|KiB|MB|MiB|GB|GiB)?`,
-		parse: parseBytes, format: func(v int64) string { return group(v) + " B" }}
+		bare: whole, parse: parseBytes, format: func(v int64) string { return group(v) + " B" }}
 	spans = unit{what: "a length of time", example: `"<= 90s" or "10s..2m"`, number: `([0-9]*\.?[0-9]+(ns|us|µs|ms|s|m|h|d))+`,
 		parse: parseSpan, format: func(v int64) string { return span(time.Duration(v)) }}
-	versions = unit{what: "a TLS version", example: `">= 1.2"`, number: `1\.[0-3]`, parse: parseVersion, format: versionName}
+	versions = unit{what: "a TLS version", example: `">= 1.2"`, number: `(TLS )?1\.[0-3]`, bare: map[string]any{"enum": []float64{1.0, 1.1, 1.2, 1.3}}, parse: parseVersion, format: versionName}
 )
 
 var wholeNumber = regexp.MustCompile(`^\d+$`)

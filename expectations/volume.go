@@ -6,7 +6,6 @@ import (
 
 	"github.com/tollgate-iot/tollgate/harness/flow"
 	"github.com/tollgate-iot/tollgate/harness/scenario"
-	"github.com/tollgate-iot/tollgate/harness/trace"
 	"github.com/tollgate-iot/tollgate/harness/verdict"
 )
 
@@ -101,6 +100,9 @@ func (v *view) bytesOf(p *flow.Packet) int64 {
 }
 
 func (c volume) check(v *view) outcome {
+	if v.scope.phase != nil && !shows(*v.scope.phase) {
+		v = v.deep()
+	}
 	return c.each(func(dirs []flow.Direction, name string, b bound) outcome {
 		m, past := c.measure(v, dirs, b)
 		got := strings.TrimSpace(c.unit.format(m.got) + " " + name)
@@ -125,7 +127,7 @@ func (c volume) measure(v *view, dirs []flow.Direction, b bound) (m measure, pas
 	both := len(dirs) == 2
 	for _, part := range v.parts {
 		proved := v.sure() && v.phaseShows() && (both || v.oriented(part.Flow))
-		handshake := v.proof.state != trace.Broken || seenBothMSS(part.Flow)
+		handshake := !v.proof.wary() || seenBothMSS(part.Flow)
 		for i := range part.packets {
 			p := &part.packets[i]
 			if !both && p.Dir != dirs[0] || v.scope.phase != nil && p.Phase != *v.scope.phase {
@@ -155,7 +157,7 @@ func (c volume) measure(v *view, dirs []flow.Direction, b bound) (m measure, pas
 
 // phaseShows says whether the phase that the claim is about shows in each packet itself.
 func (v *view) phaseShows() bool {
-	if v.scope.phase == nil || v.proof.state != trace.Broken {
+	if v.scope.phase == nil || !v.proof.wary() {
 		return true
 	}
 	return shows(*v.scope.phase)
