@@ -162,6 +162,11 @@ func (c *Client) begin(ctx context.Context, cmd Command, replies <-chan Reply) (
 		case <-wait.Done():
 			cancel()
 		}
+		select {
+		case r := <-replies: // it came in the last moment
+			return r, nil
+		default:
+		}
 		if ctx.Err() != nil {
 			return Reply{}, fmt.Errorf("%s: %s did not acknowledge: %w", cmd.Verb, c.port.Path(), context.Cause(ctx))
 		}

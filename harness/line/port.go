@@ -49,7 +49,7 @@ type Port struct {
 // Open opens a serial port and reads it until Close. The sink gets every line in order, from one goroutine; while it
 // blocks nothing is read.
 func Open(path string, clock Clock, sink func(Line)) (*Port, error) {
-	sp, err := serial.Open(path, &serial.Mode{BaudRate: baudRate})
+	sp, err := serial.Open(path, mode())
 	if err != nil {
 		return nil, openError(path, err)
 	}
@@ -63,6 +63,9 @@ func Open(path string, clock Clock, sink func(Line)) (*Port, error) {
 	go p.read()
 	return p, nil
 }
+
+// mode is how ports are opened: 8 bits, no parity, one stop bit.
+func mode() *serial.Mode { return &serial.Mode{BaudRate: baudRate} }
 
 // openError says what can be done about a port that can't be opened.
 func openError(path string, err error) error {
@@ -162,12 +165,14 @@ func (p *Port) write(ctx context.Context, b []byte) error {
 	return why
 }
 
-// unblock empties the output buffer until the write in progress has ended.
+// unblock empties the output buffer until the write in progress has ended. On Linux that alone wakes no writer that
+// sleeps already; setting the mode, even to what it is, does. Both fail on a port that is gone, where Write fails too.
 func (p *Port) unblock(done <-chan error) {
 	again := time.NewTicker(5 * time.Millisecond)
 	defer again.Stop()
 	for {
-		_ = p.port.ResetOutputBuffer() // fails on a port that is gone, where Write fails too
+		_ = p.port.ResetOutputBuffer()
+		_ = p.port.SetMode(mode())
 		select {
 		case <-done:
 			return
