@@ -37,7 +37,7 @@ const maxPending = 16
 
 // ackPhase gives the phase of a pure ACK. again says that it acknowledges nothing new.
 func (t *Tracker) ackPhase(s *state, end int, p *packet.Packet, again bool) Phase {
-	if s.more != 0 && t.probeAnswer(s, end, p) {
+	if s.more != 0 && t.probeAnswer(s, end, p, again) {
 		return Keepalive
 	}
 	phase, ok := t.settledPhase(s, 1-end, p.Ack-1)
@@ -153,12 +153,12 @@ func (t *Tracker) probeSent(s *state, end int, p *packet.Packet) {
 	pr.waiting, pr.ack = true, s.sides[end].next
 }
 
-// probeAnswer says whether a pure ACK of an end answers the other's keep-alive probe.
-func (t *Tracker) probeAnswer(s *state, end int, p *packet.Packet) bool {
+// probeAnswer says whether a pure ACK of an end answers the other's keep-alive probe and nothing else.
+func (t *Tracker) probeAnswer(s *state, end int, p *packet.Packet, again bool) bool {
 	pr := &t.more(s).probes[1-end]
 	if pr.waiting && pr.ack == p.Ack && p.Seq == s.sides[end].next {
 		pr.waiting = false
-		return true
+		return again
 	}
 	return false
 }

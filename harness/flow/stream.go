@@ -36,6 +36,7 @@ type segment struct {
 type queue struct {
 	began  [2]bool
 	parsed [2]uint32 // next sequence number to read, by end
+	gaveUp bool      // excuse holds something
 	excuse [2]uint32 // holes of the end that begin before it no longer hold the other end back
 	items  []queued
 	bytes  int
@@ -176,7 +177,7 @@ func (t *Tracker) ready(s *state, m *more, seg *segment) bool {
 	if o.flags&sideHoles != 0 {
 		for i := range m.sides[other].holes {
 			h := &m.sides[other].holes[i]
-			if after(seg.ack, h.from) && !(m.queue.began[other] && after(m.queue.excuse[other], h.from)) {
+			if after(seg.ack, h.from) && !(m.queue.gaveUp && after(m.queue.excuse[other], h.from)) {
 				return false
 			}
 		}
@@ -240,6 +241,7 @@ func (t *Tracker) deliverQueued(s *state, m *more, i int) {
 
 // giveUp has everything in the queue read without what is missing.
 func (t *Tracker) giveUp(s *state, m *more) {
+	m.queue.gaveUp = true
 	for end := range 2 {
 		m.queue.excuse[end] = s.sides[end].next
 	}
