@@ -20,7 +20,7 @@ import (
 
 // soon is how long anything may take that a contract says happens "soon". It is long: it tells a hang from a busy
 // machine, and measures nothing.
-const soon = 20 * time.Second
+var soon = 20 * time.Second
 
 // run runs one promise as a subtest and holds it to leave no goroutine behind. What the promise starts it must end
 // before it returns; clean-ups registered with t come too late.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -29,39 +28,37 @@ type DeviceFixture struct {
 // console keeps a device's lines, as a run does: it always reads.
 type console struct {
 	lines  chan bench.Line
+	shutc  chan struct{} // a value: the device is closed
 	stop   chan struct{}
 	done   chan struct{}
-	mu     sync.Mutex
-	got    []bench.Line
+	got    []bench.Line // of the reading goroutine, until done
 	closed bool
 	late   bool
 }
 
 func newConsole() *console {
-	c := &console{lines: make(chan bench.Line), stop: make(chan struct{}), done: make(chan struct{})}
-	go func() {
-		defer close(c.done)
-		for {
-			select {
-			case l := <-c.lines:
-				c.mu.Lock()
-				c.late = c.late || c.closed
-				c.got = append(c.got, l)
-				c.mu.Unlock()
-			case <-c.stop:
-				return
-			}
-		}
-	}()
+	c := &console{lines: make(chan bench.Line), shutc: make(chan struct{}), stop: make(chan struct{}), done: make(chan struct{})}
+	go c.read()
 	return c
 }
 
-// shut says that the device is closed: no line may come any more.
-func (c *console) shut() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.closed = true
+func (c *console) read() {
+	defer close(c.done)
+	for {
+		select {
+		case l := <-c.lines:
+			c.late = c.late || c.closed
+			c.got = append(c.got, l)
+		case <-c.shutc:
+			c.closed = true
+		case <-c.stop:
+			return
+		}
+	}
 }
+
+// shut says that the device is closed: no line may come any more. Those that came before have been noted.
+func (c *console) shut() { c.shutc <- struct{}{} }
 
 // end ends the reading and gives what came.
 func (c *console) end(t *testing.T) []bench.Line {

@@ -25,6 +25,7 @@ func (m *meter) exact() {
 	if err != nil || !neverBlocks(raw) {
 		return
 	}
+	_ = raw.Control(widen) // only fails on a closed file, as reading will
 	m.take = func(p []byte) (int, error) { return m.takeRaw(raw, p) }
 	m.reached = func() (uint64, error) {
 		untaken, err := inPipe(raw)
