@@ -60,7 +60,7 @@ func expectationSource(name, dir string) (source, error) {
 		path = filepath.Join(dir, name)
 	}
 	data, err := os.ReadFile(path)
-	return source{path, 1, string(data)}, err
+	return source{path, 1, string(data)}, readError("expectations", err)
 }
 
 // isFile tells a file from a built-in name, which has no ending.
@@ -118,7 +118,7 @@ func loadSources(dir string) (*sources, error) {
 func Expectations(name string, vars map[string]string) (*expectations.Set, error) {
 	src, err := expectationSource(name, "")
 	if err != nil {
-		return nil, &UsageError{fmt.Errorf("read expectations: %w", err)}
+		return nil, &UsageError{err}
 	}
 	return (&sources{Vars: vars, Files: []source{src}}).parse()
 }

@@ -48,7 +48,7 @@ func (a *app) showBench(f benchFlags) error {
 		a.showVerbs("device", d.Verbs)
 		a.showVerbs("carrier", d.Carrier)
 		if len(d.Events) > 0 {
-			fmt.Fprintf(a.out, "    %-30s %s\n", "await: {event: …}", strings.Join(d.Events, ", "))
+			fmt.Fprintf(a.out, "    %-42s %s\n", "await: {event: …}", strings.Join(d.Events, ", "))
 		}
 	}
 	for _, t := range parts.Taps {
@@ -68,8 +68,16 @@ func (a *app) showVerbs(who string, verbs []plan.VerbSpec) {
 			}
 			args = append(args, name)
 		}
-		fmt.Fprintf(a.out, "    %-30s %s\n", who+"."+v.Name, strings.TrimSpace(strings.Join(args, " ")+"  "+v.Doc))
+		name := strings.TrimSpace(who + "." + v.Name + " " + strings.Join(args, " "))
+		fmt.Fprintf(a.out, "    %-42s %s\n", name, firstSentence(v.Doc))
 	}
+}
+
+func firstSentence(s string) string {
+	if i := strings.Index(s, ". "); i >= 0 {
+		return s[:i+1]
+	}
+	return s
 }
 
 func (a *app) testBench(cmd *cobra.Command, f benchFlags) error {

@@ -110,7 +110,7 @@ func (a *app) readCapture(file string, o trace.Options) (*trace.Capture, error) 
 	defer done()
 	c, err := trace.Read(in, file, o)
 	if err != nil {
-		return nil, readTrouble(fmt.Errorf("read %s: %w", file, err))
+		return nil, readTrouble(err)
 	}
 	return c, nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -14,9 +15,9 @@ import (
 
 // judgeFlags are the flags of `judge`.
 type judgeFlags struct {
-	expect, vars []string
-	strict, json bool
-	junit        string
+	expect, vars  []string
+	strict, json  bool
+	junit, window string
 	read         readFlags
 }
 
@@ -27,9 +28,11 @@ func (a *app) judgeCommand() *cobra.Command {
 		Short: "Judge a saved run, or any capture",
 		Long: `Judge a saved run or any capture by expectations: files, or built-in names (wio-lte/http).
 
+Built-in expectations are about a window of a run; --window says that a capture is that window.
+
 A run directory is judged by its own expectations unless others are named, and gives the findings that the run gave,
 byte for byte. Nothing in it is changed. A capture is a file or - for standard input, pcap or pcapng, plain or compressed.`,
-		Example: "  tollgate judge runs/last\n  tollgate judge field.pcap --expect wio-lte/http --device 10.213.7.42",
+		Example: "  tollgate judge runs/last\n  tollgate judge field.pcap --expect wio-lte/http --window get --device 10.213.7.42",
 		Args:    exactly(cobra.ExactArgs(1)),
 		RunE:    func(_ *cobra.Command, args []string) error { return a.judge(args[0], f) },
 	}
@@ -39,6 +42,7 @@ byte for byte. Nothing in it is changed. A capture is a file or - for standard i
 	flags.BoolVar(&f.strict, "strict", false, "a claim that only holds if nothing was missed is inconclusive unless the capture is proved whole")
 	flags.BoolVar(&f.json, "json", false, "print the result as JSON, as in result.json")
 	flags.StringVar(&f.junit, "junit", "", "write a JUnit `FILE`")
+	flags.StringVar(&f.window, "window", "", "the whole capture is the window `NAME` that expectations speak of")
 	f.read.register(flags)
 	return cmd
 }
@@ -61,6 +65,9 @@ func (a *app) judge(what string, f judgeFlags) error {
 
 func (a *app) judged(what string, set *expectations.Set, f judgeFlags) (*harness.Result, error) {
 	if dir, ok := runDirectory(what); ok {
+		if f.window != "" {
+			return nil, usage("--window is for captures: a run has its own windows")
+		}
 		if err := f.read.refuse("a run is read as it was recorded"); err != nil {
 			return nil, err
 		}
@@ -76,6 +83,9 @@ func (a *app) judged(what string, set *expectations.Set, f judgeFlags) (*harness
 	t, err := a.readTrace(what, f.read)
 	if err != nil {
 		return nil, err
+	}
+	if f.window != "" {
+		t.Windows = []trace.Window{{Name: f.window, From: time.Unix(0, t.Capture.First).UTC(), To: time.Unix(0, t.Capture.Last+1).UTC()}}
 	}
 	return harness.Judge(t, set, f.strict), nil
 }

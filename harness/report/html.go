@@ -28,8 +28,9 @@ type htmlPage struct {
 	On       string
 	Complete *trace.Completeness
 	Tables   []Table
-	Findings []htmlFinding
-	Passed   int
+	Failed   []htmlFinding
+	Open     []undecided
+	Passed   []htmlFinding
 	Flows    []htmlFlow
 	MoreFlow int
 	Timeline []htmlEvent
@@ -74,11 +75,15 @@ func HTML(r *Run) ([]byte, error) {
 	for i := range r.Findings {
 		f := &r.Findings[i]
 		h := htmlFinding{Finding: *f, Line: claimLine(f)}
-		if f.Verdict == verdict.Fail {
+		switch f.Verdict {
+		case verdict.Fail:
 			h.Listing = htmlListing(listing(r, f))
+			p.Failed = append(p.Failed, h)
+		case verdict.Pass:
+			p.Passed = append(p.Passed, h)
 		}
-		p.Findings = append(p.Findings, h)
 	}
+	p.Open = undecidedBy(r.Findings)
 	p.Timeline, p.MoreTime = htmlTimeline(r.Trace)
 	var out bytes.Buffer
 	if err := htmlTemplate.Execute(&out, p); err != nil {

@@ -113,7 +113,7 @@ func shownPackets(ps []flow.Packet, witnesses map[uint64]string) []bool {
 
 // flowHead names a flow: "tcp 10.0.0.2:40001 → 52.219.0.180:80 (harvest.soracom.io), reset_after_close".
 func flowHead(f *flow.Flow) string {
-	s := fmt.Sprintf("%s %s → %s", trace.Proto(f.Kind), f.Device, f.Peer)
+	s := fmt.Sprintf("%s %s → %s", trace.Proto(f.Kind), endpoint(f.Kind, f.Device), endpoint(f.Kind, f.Peer))
 	if f.Name != "" {
 		s += " (" + f.Name + ")"
 	}

@@ -7,8 +7,10 @@
 package report
 
 import (
+	"regexp"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 
 	"github.com/tollgate-iot/tollgate/harness/flow"
@@ -163,9 +165,19 @@ func resetText(f *verdict.Finding) string {
 	return claimText(f.Claim)
 }
 
-// claimText writes a claim for reading: no braces, ≤ for <=.
+// longNumber is a number that is read more easily with its thousands apart.
+var longNumber = regexp.MustCompile(`\b\d{4,18}\b`)
+
+// claimText writes a claim for reading: no braces, ≤ for <=, 1,134 for 1134.
 func claimText(claim string) string {
-	return strings.NewReplacer("{", "", "}", "", "<=", "≤", ">=", "≥", ": ", " ").Replace(claim)
+	claim = strings.NewReplacer("{", "", "}", "", "<=", "≤", ">=", "≥", ": ", " ").Replace(claim)
+	return longNumber.ReplaceAllStringFunc(claim, func(digits string) string {
+		n, err := strconv.ParseUint(digits, 10, 64)
+		if err != nil {
+			return digits
+		}
+		return number(n)
+	})
 }
 
 // scope takes a finding's scope apart: "phase dns, window cycle[3]".

@@ -192,48 +192,75 @@ func (p *page) findings() {
 		p.line("\n  %s", p.style.verdict(verdict.Inconclusive, "? nothing was expected, so nothing was proved"))
 		return
 	}
-	p.line("")
-	passed := 0
-	var doubts []string
 	for i := range p.run.Findings {
-		f := &p.run.Findings[i]
-		switch {
-		case f.Verdict != verdict.Pass:
-			p.finding(f)
-		case f.Doubt != "":
-			doubts = append(doubts, f.Doubt)
-			passed++
-		default:
-			passed++
+		if f := &p.run.Findings[i]; f.Verdict == verdict.Fail {
+			p.failed(f)
 		}
 	}
-	if passed > 0 {
-		what := plural(uint64(passed), "expectation")
-		if passed < len(p.run.Findings) {
-			what = plural(uint64(passed), "other expectation")
-		}
-		p.line("  %s %s", p.style.verdict(verdict.Pass, "✓"), what)
+	for _, u := range undecidedBy(p.run.Findings) {
+		p.undecided(&u)
 	}
-	if len(doubts) > 0 {
-		p.line("  %s", p.style.dim(fmt.Sprintf("  %s with a doubt: %s", number(uint64(len(doubts))), Safe(doubts[0]))))
-	}
+	p.passed()
 }
 
-// finding writes one that is not a pass.
-func (p *page) finding(f *verdict.Finding) {
-	claim := Safe(claimLine(f))
-	p.line("  %s %s  %s", p.style.verdict(f.Verdict, sign(f.Verdict)), p.style.bold(pad(claim, 22)), Safe(f.Reason))
+// failed writes a failure, and every packet of the flows that it rests on.
+func (p *page) failed(f *verdict.Finding) {
+	p.line("")
+	p.line("  %s %s  %s", p.style.verdict(f.Verdict, sign(f.Verdict)), p.style.bold(pad(Safe(claimLine(f)), 22)), Safe(f.Reason))
 	if f.Doubt != "" {
 		p.line("      %s", p.style.dim(Safe(f.Doubt)))
 	}
 	if f.Where != "" {
 		p.line("      %s", p.style.dim(Safe(f.Where)))
 	}
-	if f.Verdict == verdict.Fail {
-		for _, l := range listing(p.run, f) {
-			p.packet(l)
+	for _, l := range listing(p.run, f) {
+		p.packet(l)
+	}
+}
+
+// undecided writes a cause, and the claims that it leaves open.
+func (p *page) undecided(u *undecided) {
+	p.line("")
+	p.line("  %s %s", p.style.verdict(verdict.Inconclusive, sign(verdict.Inconclusive)), Safe(u.Cause))
+	p.line("    so it can't be decided whether")
+	for _, item := range u.Items {
+		claim := "      " + pad(Safe(item.Claim), 44)
+		if item.Seen != "" {
+			claim += "  " + p.style.dim("seen: "+Safe(item.Seen))
 		}
-		p.line("")
+		p.line("%s", strings.TrimRight(claim, " "))
+	}
+}
+
+// passed counts what held, and says what the passes rest on where that is less than proof.
+func (p *page) passed() {
+	count := 0
+	doubts := map[string]int{}
+	var order []string
+	for i := range p.run.Findings {
+		f := &p.run.Findings[i]
+		if f.Verdict != verdict.Pass {
+			continue
+		}
+		count++
+		if f.Doubt != "" {
+			if doubts[f.Doubt] == 0 {
+				order = append(order, f.Doubt)
+			}
+			doubts[f.Doubt]++
+		}
+	}
+	if count == 0 {
+		return
+	}
+	what := plural(uint64(count), "expectation")
+	if count < len(p.run.Findings) {
+		what = plural(uint64(count), "other expectation")
+	}
+	p.line("")
+	p.line("  %s %s", p.style.verdict(verdict.Pass, sign(verdict.Pass)), what)
+	for _, d := range order {
+		p.line("      %s", p.style.dim(fmt.Sprintf("%d of them rest on what was seen: %s", doubts[d], Safe(d))))
 	}
 }
 
@@ -281,12 +308,21 @@ func (p *page) closing() {
 func (p *page) completeness(c *trace.Completeness) {
 	v := [...]verdict.Verdict{trace.Unproven: verdict.Inconclusive, trace.Whole: verdict.Pass, trace.Broken: verdict.Fail}[c.State]
 	s := "  capture " + p.style.verdict(v, c.State.String())
+	width := utf8.RuneCountInString("  capture " + c.State.String())
+	indent := strings.Repeat(" ", width+2)
 	for i, reason := range c.Reasons {
-		if i == 3 {
-			s += fmt.Sprintf(", and %s", plural(uint64(len(c.Reasons)-i), "reason"))
-			break
+		reason = Safe(reason)
+		switch {
+		case i == 0:
+			s += ": " + reason
+			width += 2 + utf8.RuneCountInString(reason)
+		case width+2+utf8.RuneCountInString(reason) > p.style.Width:
+			s += ",\n" + indent + reason
+			width = len(indent) + utf8.RuneCountInString(reason)
+		default:
+			s += ", " + reason
+			width += 2 + utf8.RuneCountInString(reason)
 		}
-		s += [...]string{": ", ", ", ", "}[i] + Safe(reason)
 	}
 	p.line("%s", s)
 }

@@ -169,7 +169,8 @@ func (r *run) cleanup(ctx context.Context) {
 	own, cancel := r.bench.Clock.WithTimeout(context.WithoutCancel(ctx), cleanupTime(r.plan.Cleanup))
 	defer cancel()
 	for i := range r.plan.Cleanup {
-		if err := r.step(own, &r.plan.Cleanup[i]); err != nil {
+		if err := r.step(own, &r.plan.Cleanup[i]); err != nil && r.record.trace.Failed == "" {
+			// After a failure of the device it is no news that it can't be tidied up: the timeline has it.
 			r.ended(context.WithoutCancel(ctx), fmt.Errorf("cleanup: %w", err))
 		}
 	}
