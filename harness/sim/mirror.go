@@ -43,7 +43,7 @@ const (
 	vxlanHeader  = 8
 	tcpdumpSnap  = 262144 // what tcpdump -s 0 writes into the file's header
 	holdBack     = time.Second
-	joinWithin   = 2 * time.Millisecond
+	joinWithin   = 20 * time.Millisecond // every other packet ends the waiting, so order stays
 )
 
 var (
