@@ -144,7 +144,7 @@ func TestFlushUnderLoad(t *testing.T) {
 	_, err = w.Write(header())
 	require.NoError(t, err)
 	require.NoError(t, tap.Start(limited(t), func(pcap.Record) {}))
-	one := textRecord("0123456789")
+	one := textRecord(strings.Repeat("0123456789", 100))
 	ask, told, stopped := make(chan struct{}), make(chan uint64), make(chan struct{})
 	go func() {
 		defer close(stopped)
