@@ -40,7 +40,7 @@ func (c destinations) check(v *view) outcome {
 	var outs []outcome
 	var places []string
 	for _, part := range v.parts {
-		first := talk(v, part)
+		first := talk(part)
 		if first == nil {
 			continue
 		}
@@ -63,23 +63,17 @@ func (c destinations) check(v *view) outcome {
 	return o
 }
 
-// talk gives the first packet with which the device talked to the flow's peer, nil where it did not: an answer to a
-// ping is no talk, so that ICMP counts only where the device began.
-func talk(v *view, p part) *flow.Packet {
-	switch p.Kind {
-	case packet.TCP, packet.UDP:
-	case packet.ICMP, packet.ICMPv6:
-		if p.Packets[0].Dir != flow.Up {
-			return nil
+// talk gives the first packet with which the device talked to the flow's peer, nil where it did not. Of ICMP only echo
+// requests are talk (RFC 792; RFC 4443, 4.1): answers and errors are the network's manners.
+func talk(p part) *flow.Packet {
+	for i := range p.packets {
+		q := &p.packets[i]
+		speaks := p.Kind == packet.TCP || p.Kind == packet.UDP || p.Kind == packet.ICMP && q.ICMPType == 8 || p.Kind == packet.ICMPv6 && q.ICMPType == 128
+		if speaks && q.Dir == flow.Up {
+			return q
 		}
-	default:
-		return nil
 	}
-	i := slices.IndexFunc(p.packets, func(q flow.Packet) bool { return q.Dir == flow.Up })
-	if i < 0 {
-		return nil
-	}
-	return &p.packets[i]
+	return nil
 }
 
 // flow judges one flow; violated says whether it is anything but allowed.
@@ -106,7 +100,7 @@ func (c destinations) doubt(v *view, f *flow.Flow, denied int) string {
 	if v.proof.state == trace.Whole {
 		return ""
 	}
-	if v.proof.wary() && (!v.oriented(f) || f.Kind == packet.ICMP || f.Kind == packet.ICMPv6) {
+	if v.proof.wary() && !v.oriented(f) {
 		return v.proof.doubt + "; who began to talk is not known for sure"
 	}
 	if denied >= 0 {

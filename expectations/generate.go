@@ -199,7 +199,7 @@ func (d *draft) places() {
 	var places []string
 	for _, v := range d.views {
 		for _, part := range v.parts {
-			if talk(v, part) != nil {
+			if talk(part) != nil {
 				places = appendNew(places, placeOf(part.Flow))
 			}
 		}

@@ -50,6 +50,22 @@ func couldBe(seen flow.Close) []flow.Close {
 	return closes
 }
 
+// mustBe gives the ways in which a flow may have ended by the FINs and RSTs in view alone. Where packets are missing, what
+// looks like one flow can be several from the same port, of which some are out of view.
+func mustBe(packets []flow.Packet) []flow.Close {
+	var all packet.Flags
+	for i := range packets {
+		all |= packets[i].Flags
+	}
+	switch {
+	case all&packet.RST != 0:
+		return couldBe(flow.ResetBefore)
+	case all&packet.FIN != 0:
+		return couldBe(flow.HalfClosed)
+	}
+	return closes
+}
+
 func (c teardown) check(v *view) outcome {
 	v = v.deep()
 	var outs []outcome
@@ -104,6 +120,9 @@ func (c teardown) flow(v *view, p part) outcome {
 		return o
 	}
 	possible := couldBe(p.Close)
+	if v.proof.wary() {
+		possible = mustBe(p.packets)
+	}
 	allowed := 0
 	for _, way := range possible {
 		if slices.Contains(c.allowed, way) {

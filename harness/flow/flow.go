@@ -135,6 +135,8 @@ type Packet struct {
 	Payload uint32 // bytes of transport payload
 	Wire    uint32 // bytes of the inner Ethernet frame without padding
 	AirWire uint32 // the same as the air carried it
+	// ICMPType is the type of an ICMP or ICMPv6 message: 8 and 128 are echo requests.
+	ICMPType uint8
 }
 
 // Query is a DNS question of the device.

@@ -172,7 +172,7 @@ func (t *Tracker) keep(s *state, end int, p *packet.Packet, phase Phase, mark Ma
 	}
 	k := Packet{Number: p.Number, Time: p.Time, Dir: s.dir(end), Phase: phase, Flags: p.Flags, Mark: mark,
 		Seq: p.Seq, Ack: p.Ack, Window: p.Window, IPID: p.IPID, Air: uint16(min(air, 1<<16-1)),
-		Payload: uint32(p.PayloadLen), Wire: uint32(p.WireLen), AirWire: uint32(p.WireLen) + w.airBytes}
+		Payload: uint32(p.PayloadLen), Wire: uint32(p.WireLen), AirWire: uint32(p.WireLen) + w.airBytes, ICMPType: p.ICMPType}
 	if t.opt.KeepPackets {
 		m.flow.Packets = append(m.flow.Packets, k)
 		for _, piece := range p.Pieces {

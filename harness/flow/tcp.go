@@ -41,6 +41,9 @@ func (t *Tracker) tcp(h uint32, s *state, end int, p *packet.Packet) (phase Phas
 		if f = t.place(s, end, p, length); anew {
 			f = repeated
 		}
+		if p.Flags&packet.SYN != 0 {
+			d.flags |= sideSYN // only now: a first SYN that comes late is no repeat
+		}
 		mark = t.markFate(s, end, f, length)
 	}
 	again := d.flags&sideAck != 0 && d.ack == p.Ack
@@ -103,7 +106,6 @@ func (t *Tracker) syn(s *state, end int, p *packet.Packet) (anew bool) {
 		t.rebase(s, end, p.Seq) // the other end has not taken up the number before
 		anew = true
 	}
-	d.flags |= sideSYN
 	if p.Flags&packet.ACK != 0 {
 		s.flags |= flagSYNACK
 	} else {

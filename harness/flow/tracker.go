@@ -170,12 +170,16 @@ func (t *Tracker) over(s *state, p *packet.Packet) bool {
 }
 
 // reopened says whether a packet begins another connection between the same ports: a SYN whose number is not the one
-// of the connection that is known.
+// of the connection that is known, or the answer to such a SYN where that connection is over.
 func (s *state) reopened(end int, p *packet.Packet) bool {
-	if p.Kind != packet.TCP || p.Flags&(packet.SYN|packet.ACK|packet.RST) != packet.SYN {
+	if p.Kind != packet.TCP || p.Flags&packet.SYN == 0 || p.Flags&packet.RST != 0 {
 		return false
 	}
-	d := &s.sides[end]
+	d, o := &s.sides[end], &s.sides[1-end]
+	if p.Flags&packet.ACK != 0 { // the mirror swapped it with the SYN that it answers
+		over := s.flags&flagClosed != 0 || d.rst > 0 || o.rst > 0
+		return over && d.flags&sideSYN != 0 && p.Seq != d.base
+	}
 	switch {
 	case d.flags&sideSYN != 0:
 		return p.Seq != d.base
