@@ -149,7 +149,8 @@ func (t *Trace) reconcile() (*Hole, string) {
 	if count == nil {
 		return nil, ""
 	}
-	seen := t.airPackets()
+	tally := t.deviceTally()
+	seen := flow.Both[uint64]{tally[flow.Up].AirPackets, tally[flow.Down].AirPackets}
 	for d := range seen {
 		if count.Packets[d] > seen[d] {
 			n := count.Packets[d] - seen[d]
@@ -157,24 +158,32 @@ func (t *Trace) reconcile() (*Hole, string) {
 				Reason: fmt.Sprintf("the carrier counted %s %s, the tap saw %s", packets(count.Packets[d]), flow.Direction(d), Thousands(seen[d]))}, ""
 		}
 	}
-	if seen == count.Packets && seen[flow.Up]+seen[flow.Down] > 0 {
+	if seen == count.Packets && t.sameBytes(count.Bytes) && seen[flow.Up]+seen[flow.Down] > 0 {
 		return nil, fmt.Sprintf("the carrier counted the same: %s up, %s down", packets(seen[flow.Up]), Thousands(seen[flow.Down]))
 	}
 	return nil, ""
 }
 
-// airPackets sums what the run's device sent and got; all devices of the record where the run names none.
-func (t *Trace) airPackets() (out flow.Both[uint64]) {
-	if len(t.DeviceAddrs) == 0 {
-		for d := range out {
-			out[d] = t.Capture.Total.Tally[d].AirPackets
+// sameBytes says whether the carrier's bytes are those of the run's account, where it told any.
+func (t *Trace) sameBytes(counted flow.Both[uint64]) bool {
+	tally := t.deviceTally()
+	for d := range counted {
+		if counted[d] != 0 && counted[d] != t.Account.AirBytes(flow.Direction(d), tally[d]) {
+			return false
 		}
-		return out
+	}
+	return true
+}
+
+// deviceTally sums what the run's device sent and got; all devices of the record where the run names none.
+func (t *Trace) deviceTally() (out flow.Both[flow.Tally]) {
+	if len(t.DeviceAddrs) == 0 {
+		return t.Capture.Total.Tally
 	}
 	for _, dev := range t.Capture.Devices {
 		if slices.Contains(t.DeviceAddrs, dev.Address) {
 			for d := range out {
-				out[d] += dev.Tally[d].AirPackets
+				out[d].Add(dev.Tally[d])
 			}
 		}
 	}

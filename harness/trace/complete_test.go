@@ -22,7 +22,7 @@ func unproven(holes ...Hole) *Capture {
 	if len(holes) > 0 {
 		c.Completeness.State = Broken
 	}
-	c.Total.Tally = flow.Both[flow.Tally]{{Packets: 10, AirPackets: 10}, {Packets: 7, AirPackets: 8}}
+	c.Total.Tally = flow.Both[flow.Tally]{{Packets: 10, AirPackets: 10, AirBytes: 774}, {Packets: 7, AirPackets: 8, AirBytes: 1220}}
 	return c
 }
 
@@ -52,6 +52,8 @@ func TestCompletenessOfARun(t *testing.T) {
 		"failed":                  {Trace{Capture: unproven(), Evidence: Evidence{Taps: change(func(e *TapEvidence) { e.Error = "pipe closed" })}}, Broken, "pipe closed"},
 		"a hole beats a good tap": {Trace{Capture: unproven(Hole{Flow: -1, Reason: "4 bytes"}), Evidence: Evidence{Taps: []TapEvidence{goodTap()}}}, Broken, "4 bytes"},
 		"carrier agrees":          {Trace{Capture: unproven(), Evidence: Evidence{Carrier: &CarrierCount{Packets: flow.Both[uint64]{10, 8}}}}, Whole, "counted the same"},
+		"carrier agrees on bytes": {Trace{Capture: unproven(), Account: Soracom, Evidence: Evidence{Carrier: &CarrierCount{Packets: flow.Both[uint64]{10, 8}, Bytes: flow.Both[uint64]{1134, 1220}}}}, Whole, "counted the same"},
+		"carrier's bytes differ":  {Trace{Capture: unproven(), Account: Wire, Evidence: Evidence{Carrier: &CarrierCount{Packets: flow.Both[uint64]{10, 8}, Bytes: flow.Both[uint64]{1134, 1220}}}}, Unproven, "payload only"},
 		"carrier counts more":     {Trace{Capture: unproven(), Evidence: Evidence{Carrier: &CarrierCount{Packets: flow.Both[uint64]{10, 9}}}}, Broken, "9 packets down, the tap saw 8"},
 		"carrier counts less":     {Trace{Capture: unproven(), Evidence: Evidence{Carrier: &CarrierCount{Packets: flow.Both[uint64]{9, 8}}}}, Unproven, "payload only"},
 	} {
