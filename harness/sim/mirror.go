@@ -71,10 +71,11 @@ type mirror struct {
 	closed  bool
 }
 
-// copied is one copied packet with its inner Ethernet header.
+// copied is one copied packet.
 type copied struct {
-	at    time.Time
-	frame []byte
+	at      time.Time
+	frame   []byte // with its inner Ethernet header
+	wrapped []byte // and with the tunnel's headers, which number it; nil until it has been sent
 }
 
 func newMirror(clock *Clock, seed uint64, opts MirrorOptions) *mirror {
@@ -130,15 +131,18 @@ func (m *mirror) copy(packet []byte, up bool) {
 		return
 	}
 	m.number++
-	if slices.Contains(m.opts.Lose, m.number) || m.chance(m.opts.Loss) {
-		return
-	}
 	c := &copied{at: m.clock.Now(), frame: innerFrame(packet, up)}
 	switch {
+	case slices.Contains(m.opts.Lose, m.number) || m.chance(m.opts.Loss):
+		if m.joining { // its neighbour did not come
+			m.release()
+		}
+		m.send(c) // it is lost on the way, after it was numbered
 	case m.held == nil && m.opts.Join && !up && fullSegment(packet):
 		m.hold(c, joinWithin)
 		m.joining = true
 	case m.held == nil && m.chance(m.opts.Reorder):
+		m.send(c)
 		m.hold(c, holdBack)
 	default:
 		if m.joining { // it waited for its neighbour, not to be overtaken
@@ -218,9 +222,17 @@ func fullSegment(packet []byte) bool {
 	return ok
 }
 
-// write wraps a copy and gives it to every capture, in one record of the file.
+// send gives a copy its tunnel headers, where it has none yet: their numbers are those of the order of sending.
+func (m *mirror) send(c *copied) {
+	if c.wrapped == nil {
+		c.wrapped = m.wrap(c.frame)
+	}
+}
+
+// write gives a copy to every capture, in one record of the file.
 func (m *mirror) write(c *copied) {
-	frame := m.wrap(c.frame)
+	m.send(c)
+	frame := c.wrapped
 	captured := frame
 	if m.opts.SnapLen > 0 && len(frame) > m.opts.SnapLen {
 		captured = frame[:m.opts.SnapLen]

@@ -121,7 +121,7 @@ func (n *network) pong(ip header.IPv4) {
 	}
 }
 
-// session attaches a device: what the modem sees of the network's side of an activation.
+// attach gives the device a session; lost tells the modem, from the clock's goroutine, that the network ended it.
 func (n *network) attach(apn string, lost func()) (netip.Addr, error) {
 	return n.carrier.begin(apn, lost)
 }

@@ -62,20 +62,6 @@ func (s *stream) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Pending says how many bytes were written and not read yet.
-func (s *stream) Pending() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.buf)
-}
-
-// Written says how many bytes were written in all: a tap that has used so many has seen everything.
-func (s *stream) Written() uint64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.written
-}
-
 // Close implements io.Closer: a Read in progress returns.
 func (s *stream) Close() error {
 	s.mu.Lock()

@@ -1,7 +1,13 @@
 // Package wiolte drives a Seeed Wio LTE, real or simulated, over its USB console in the line protocol of package line.
 //
-// The board runs a sketch that answers that protocol (fixtures/firmware holds one) and prints the vendor samples'
-// console lines beside it: "Connected.", "Send OK 5 hello", "### Close ERROR! ###".
+// The board runs a sketch that answers that protocol and prints the vendor samples' console lines beside it:
+// "Connected.", "Send OK 5 hello", "### Close ERROR! ###". Its verbs and their words, in the order in which they go over
+// the line:
+//
+//	activate APN USER PASSWORD      http_get URL
+//	deactivate                      tcp HOST:PORT PAYLOAD REPLY-TIMEOUT
+//	status                          udp HOST:PORT PAYLOAD REPLY-TIMEOUT
+//	reset                           (timeouts as "5s" or "1m30s")
 package wiolte
 
 import (
