@@ -178,7 +178,7 @@ func Judge(t *trace.Trace, set *expectations.Set, strict bool) *Result {
 
 // JudgeRun judges a run directory by the expectations given, or by those that the run was made with where set is nil.
 func JudgeRun(dir string, set *expectations.Set, strict bool) (*Result, error) {
-	t, err := trace.Load(dir)
+	t, err := Load(dir)
 	if err != nil {
 		return nil, err
 	}

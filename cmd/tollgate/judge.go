@@ -129,7 +129,7 @@ func (a *app) traceOf(what string, f readFlags) (*trace.Trace, error) {
 		if err := f.refuse("a run is read as it was recorded"); err != nil {
 			return nil, err
 		}
-		t, err := trace.Load(dir)
+		t, err := harness.Load(dir)
 		if err != nil {
 			return nil, readTrouble(err)
 		}

@@ -260,7 +260,7 @@ func (p *page) passed() {
 	p.line("")
 	p.line("  %s %s", p.style.verdict(verdict.Pass, sign(verdict.Pass)), what)
 	for _, d := range order {
-		p.line("      %s", p.style.dim(fmt.Sprintf("%d of them rest on what was seen: %s", doubts[d], Safe(d))))
+		p.line("      %s", p.style.dim(fmt.Sprintf("%d of them unproven: %s", doubts[d], Safe(d))))
 	}
 }
 

@@ -176,7 +176,7 @@ func (r *run) canary(ctx context.Context, place canaryPlace) bool {
 	}
 	limit, cancel := r.bench.Clock.WithTimeout(ctx, callTime)
 	defer cancel()
-	since := r.bench.Clock.Now()
+	since := r.record.note(trace.Event{Kind: trace.EventCarrier, Name: "canary", State: "begin"}).Time
 	if err := r.bench.Carrier.Canary(limit); err != nil {
 		r.carrier.failed("canary", err)
 		return false

@@ -376,7 +376,7 @@ func TestCarrierVerbsAndEvents(t *testing.T) {
 	cut := plan.Step{Kind: plan.CarrierVerb, Verb: "delete_session", Text: "carrier.delete_session"}
 	tr := r.run(t.Context(), makePlan(nil, []plan.Step{cut, awaiting(plan.Wanted{Event: "session.created"})}, nil))
 	require.Empty(t, tr.Trouble)
-	require.Equal(t, []string{"address ok", "delete_session begin", "delete_session ok", "session.created told", "address ok"}, states(tr, trace.EventCarrier))
+	require.Equal(t, []string{"address ok", "canary begin", "delete_session begin", "delete_session ok", "session.created told", "address ok", "canary begin"}, states(tr, trace.EventCarrier))
 	require.Len(t, tr.DeviceAddrs, 2, "the new session's address is the device's too")
 
 	r = newRig(t)

@@ -1,0 +1,66 @@
+package harness
+
+import (
+	"slices"
+	"time"
+
+	"github.com/tollgate-iot/tollgate/harness/flow"
+	"github.com/tollgate-iot/tollgate/harness/packet"
+	"github.com/tollgate-iot/tollgate/harness/trace"
+)
+
+// Load reads a run directory as it is judged: with its capture, and without the canaries, which are Tollgate's own
+// packets and none of what the device did. What is said of completeness still rests on every packet.
+func Load(dir string) (*trace.Trace, error) {
+	t, err := trace.Load(dir)
+	if err != nil {
+		return nil, err
+	}
+	if t.Capture != nil {
+		t.Capture.Flows = withoutCanaries(t.Capture.Flows, canaries(t.Timeline))
+	}
+	return t, nil
+}
+
+// span is a stretch of time, nanoseconds since the Unix epoch.
+type span struct{ from, to int64 }
+
+// canaries gives the stretches in which canaries were under way, from their being sent to their being seen or missed.
+func canaries(timeline []trace.Event) []span {
+	var out []span
+	var sent time.Time
+	for _, e := range timeline {
+		switch {
+		case e.Kind == trace.EventCarrier && e.Name == "canary" && e.State == "begin":
+			sent = e.Time
+		case e.Kind == trace.EventTap && (e.State == "canary" || e.State == "canary missed") && !sent.IsZero():
+			out = append(out, span{sent.UnixNano(), e.Time.UnixNano()})
+		}
+	}
+	return out
+}
+
+// withoutCanaries leaves out the pings of those stretches. Flows that are nothing else are gone; the others are copied.
+func withoutCanaries(flows []*flow.Flow, spans []span) []*flow.Flow {
+	if len(spans) == 0 {
+		return flows
+	}
+	own := func(p flow.Packet) bool {
+		return slices.ContainsFunc(spans, func(s span) bool { return p.Time >= s.from && p.Time <= s.to })
+	}
+	var out []*flow.Flow
+	for _, f := range flows {
+		if f.Kind != packet.ICMP && f.Kind != packet.ICMPv6 || !slices.ContainsFunc(f.Packets, own) {
+			out = append(out, f)
+			continue
+		}
+		rest := slices.DeleteFunc(slices.Clone(f.Packets), own)
+		if len(rest) == 0 {
+			continue
+		}
+		c := *f
+		c.Packets = rest
+		out = append(out, &c)
+	}
+	return out
+}
