@@ -15,7 +15,7 @@ const (
 )
 
 // Holder is a clock that can be kept from hurrying: a simulated one. While a command is on its way to the board time
-// passes on this machine and not on the bench.
+// passes on this machine and not on the bench. release may be called more than once.
 type Holder interface {
 	Hold() (release func())
 }
@@ -144,9 +144,11 @@ func (c *Client) exchange(ctx context.Context, cmd Command) (string, error) {
 
 // begin sends a command until the board says anything to it.
 func (c *Client) begin(ctx context.Context, cmd Command, replies <-chan Reply) (Reply, error) {
+	release := func() {}
 	if h, ok := c.clock.(Holder); ok {
-		defer h.Hold()()
+		release = h.Hold()
 	}
+	defer release()
 	for range attempts {
 		if err := c.port.WriteLine(ctx, cmd.String()); err != nil {
 			return Reply{}, fmt.Errorf("%s: %w", cmd.Verb, err)
@@ -167,6 +169,7 @@ func (c *Client) begin(ctx context.Context, cmd Command, replies <-chan Reply) (
 			return r, nil
 		default:
 		}
+		release() // a board that is there has had its time
 		if ctx.Err() != nil {
 			return Reply{}, fmt.Errorf("%s: %s did not acknowledge: %w", cmd.Verb, c.port.Path(), context.Cause(ctx))
 		}
