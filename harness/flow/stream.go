@@ -329,7 +329,9 @@ func (t *Tracker) streamGuess(s *state, end int) Phase {
 	case appTLS:
 		return m.tls.guess(s, end)
 	case appMQTT:
-		return m.mqtt.dirs[end].phase
+		if phase := m.mqtt.dirs[end].phase; phase != DNS { // nothing of this end was read yet
+			return phase
+		}
 	case appDNS:
 		return DNS
 	}
