@@ -170,3 +170,62 @@ expect:
 	_, err = FromTrace(record())
 	require.EqualError(t, err, "write expectations: the record holds no packet of a device")
 }
+
+// shared gives the folder of real captures beside the checkout.
+func shared(t *testing.T) string {
+	root := os.Getenv("TOLLGATE_SHARED")
+	if root == "" {
+		root = filepath.Join("..", "..", "shared")
+	}
+	dir := filepath.Join(root, "captures")
+	if _, err := os.Stat(dir); err != nil {
+		t.Skipf("no real captures: %v", err)
+	}
+	return dir
+}
+
+// What FromTrace writes of captures that nobody here made: always a valid file that never fails on its own capture.
+func TestFromTraceOfRealCaptures(t *testing.T) {
+	if testing.Short() {
+		t.Skip("reads some two thousand captures")
+	}
+	read, schema := 0, schema(t)
+	err := filepath.WalkDir(shared(t), func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.Contains(filepath.Base(path), "__") {
+			return err
+		}
+		file, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		c, err := trace.Read(file, filepath.Base(path), trace.Options{KeepFlows: true, KeepPackets: true})
+		if err != nil {
+			return nil // what can't be read is another test's business
+		}
+		tr := &trace.Trace{Account: trace.Soracom, Capture: c}
+		text, err := FromTrace(tr)
+		if err != nil {
+			return nil // no packet of a device
+		}
+		read++
+		set, err := Parse("made.yaml", 1, text)
+		if err != nil {
+			t.Errorf("%s: %v\n%s", path, err, text)
+			return nil
+		}
+		if err := schema.Validate(plain(t, text)); err != nil {
+			t.Errorf("%s: %v\n%s", path, err, text)
+		}
+		for _, strict := range []bool{false, true} {
+			for _, f := range set.Judge(tr, Options{Strict: strict}) {
+				if f.Verdict == verdict.Fail {
+					t.Errorf("%s: %s: %s", path, f.Claim, f.Reason)
+				}
+			}
+		}
+		return nil
+	})
+	require.NoError(t, err)
+	require.Greater(t, read, 1000)
+}
