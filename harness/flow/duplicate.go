@@ -7,9 +7,14 @@ import (
 )
 
 // duplicates recognises packets that the mirror sent twice: the same in everything that a sender would change in a
-// packet sent again. It remembers fingerprints of the latest packets of all flows, four to a cache line, so its memory
-// is fixed; a copy that comes many thousands of packets after its original is not recognised.
-type duplicates [duplicateSets][4]fingerprint
+// packet sent again. It remembers fingerprints of the latest packets of all flows, four to a cache line. It grows with
+// the packets seen up to a bound; a copy that comes many thousands of packets after its original is not recognised.
+type duplicates struct {
+	sets []fingerprintSet // a power of two
+	seen int
+}
+
+type fingerprintSet [4]fingerprint
 
 type fingerprint struct {
 	print uint64
@@ -17,7 +22,8 @@ type fingerprint struct {
 }
 
 const (
-	duplicateSets = 1 << 13
+	firstSets = 1 << 6
+	mostSets  = 1 << 13
 	// A copy comes at once. A packet sent again has another IP identification, or comes after the retransmission
 	// time-out (at least 200 ms in practice); without an identification only a very short time tells.
 	copyTime     = int64(100 * time.Millisecond)
@@ -34,18 +40,41 @@ func (d *duplicates) copied(flow uint32, end int, p *packet.Packet) bool {
 		}
 	}
 	print := printOf(flow, end, p)
-	set := &d[print%duplicateSets]
-	oldest := 0
+	set := &d.sets[print&uint64(len(d.sets)-1)]
 	for i := range set {
 		if set[i].print == print && p.Time-set[i].time <= limit && set[i].time-p.Time <= limit {
 			return true
 		}
-		if set[i].time < set[oldest].time {
+	}
+	if d.seen++; d.seen > len(d.sets) && len(d.sets) < mostSets {
+		d.grow()
+		set = &d.sets[print&uint64(len(d.sets)-1)]
+	}
+	set.add(fingerprint{print, p.Time})
+	return false
+}
+
+func (d *duplicates) grow() {
+	old := d.sets
+	d.sets = make([]fingerprintSet, 4*len(old))
+	for i := range old {
+		for _, f := range old[i] {
+			if f.print != 0 {
+				d.sets[f.print&uint64(len(d.sets)-1)].add(f)
+			}
+		}
+	}
+}
+
+// add puts a fingerprint in the place of the oldest.
+func (s *fingerprintSet) add(f fingerprint) {
+	oldest := 0
+	for i := range s {
+		if s[i].time < s[oldest].time {
 			oldest = i
 		}
 	}
-	set[oldest] = fingerprint{print, p.Time}
-	return false
+	s[oldest] = f
 }
 
 // printOf mixes what a copy has in common with its original. It is not seeded: what is recognised is the same in

@@ -36,7 +36,8 @@ const (
 
 func (d *httpDir) lose() { d.state, d.buf = httpRest, nil }
 
-var httpMethods = []string{"GET ", "POST ", "PUT ", "HEAD ", "DELETE ", "OPTIONS ", "PATCH ", "CONNECT ", "TRACE "}
+var httpMethods = []string{"GET ", "POST ", "PUT ", "HEAD ", "DELETE ", "OPTIONS ", "PATCH ", "CONNECT ", "TRACE ",
+	"PROPFIND ", "PROPPATCH ", "MKCOL ", "COPY ", "MOVE ", "LOCK ", "UNLOCK "} // the latter of WebDAV (RFC 4918)
 
 // startsHTTP says whether bytes begin a request or an answer.
 func startsHTTP(b []byte) bool {

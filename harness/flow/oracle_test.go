@@ -3,9 +3,11 @@ package flow
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -215,6 +217,34 @@ func differences(s oracle.TCPStream, got streamSums) string {
 		}
 	}
 	return strings.Join(out, "; ")
+}
+
+// TestOracleMessages compares the MQTT control packets and HTTP requests of the real captures with tshark's. HTTP
+// differs where tshark looks into SOCKS or shuns ports of other protocols, and where requests are not well-formed.
+func TestOracleMessages(t *testing.T) {
+	captures, agree := 0, 0
+	for _, e := range oracle.Load(t) {
+		mqtt, http := map[string]int{}, map[string]int{}
+		for _, f := range readCapture(t, oracle.Path(t, e.File), Options{Idle: forever, Linger: forever}) {
+			for _, m := range f.Messages {
+				mqtt[strconv.Itoa(slices.Index(mqttNames[:], m.Type))]++
+			}
+			for _, x := range f.Exchanges {
+				http[x.Method]++
+			}
+		}
+		if len(mqtt)+len(e.MQTT) > 0 {
+			require.Equal(t, e.MQTT, mqtt, e.File)
+		}
+		if len(http)+len(e.HTTPRequests) > 0 {
+			captures++
+			if maps.Equal(http, e.HTTPRequests) {
+				agree++
+			}
+		}
+	}
+	t.Logf("HTTP requests agree in %d of %d captures", agree, captures)
+	require.GreaterOrEqual(t, float64(agree)/float64(captures), 0.93)
 }
 
 // TestOracleMemory follows every real capture and holds the memory that is in use at most.

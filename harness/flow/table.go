@@ -48,10 +48,17 @@ func (t *table) find(b *slab, k *key, hash uint32) uint32 {
 		if e.handle == 0 {
 			return 0
 		}
-		if e.hash == hash && b.at(e.handle).key == *k {
+		if e.hash == hash && b.at(e.handle).key.same(k) {
 			return e.handle
 		}
 	}
+}
+
+// same compares keys by words: what the compiler makes of == calls a function.
+func (k *key) same(o *key) bool {
+	w := binary.LittleEndian.Uint64
+	return w(k.b[8:]) == w(o.b[8:]) && w(k.a[8:]) == w(o.a[8:]) && k.aPort == o.aPort && k.bPort == o.bPort && k.path == o.path &&
+		k.kind == o.kind && k.proto == o.proto && w(k.a[:8]) == w(o.a[:8]) && w(k.b[:8]) == w(o.b[:8])
 }
 
 func (t *table) insert(hash, handle uint32) {

@@ -22,7 +22,7 @@ type Tracker struct {
 	mores  mores
 	wheel  wheel
 	clock  clock
-	copies *duplicates
+	copies duplicates
 	gone   [1 << 14]uint32 // hashes of keys let go, to know them when they come back
 	goneBy table           // for its hash: not seeded
 	nextID int64
@@ -51,7 +51,7 @@ func NewTracker(o Options) *Tracker {
 		idle:     seconds(o.Idle, DefaultIdle),
 		linger:   seconds(o.Linger, DefaultLinger),
 		table:    newTable(),
-		copies:   new(duplicates),
+		copies:   duplicates{sets: make([]fingerprintSet, firstSets)},
 		goneBy:   table{seed: [2]uint64{0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9}},
 		byDevice: make(map[deviceKey]uint32),
 	}
