@@ -341,3 +341,30 @@ func TestMetamorphicLossNeverTurnsAFinding(t *testing.T) {
 		}
 	})
 }
+
+// The laws would hold for a judge that never decides anything. This one decides whatever it still can: of each specimen
+// every frame is lost once, and where that is known a good share of the findings is decided all the same.
+func TestMetamorphicLossLeavesWhatWasSeen(t *testing.T) {
+	losses, known, findings, decided := 0, 0, 0, 0
+	for _, s := range specimens(t) {
+		for i := range s.frames {
+			tr := s.trace(t, slices.Delete(slices.Clone(s.frames), i, i+1), false)
+			losses++
+			if len(tr.Capture.Flows) == 0 || tr.Completeness(trace.Scope{}).State != trace.Broken {
+				continue
+			}
+			known++
+			for j, f := range s.set.Judge(tr, Options{}) {
+				if s.truth[j].Verdict != verdict.Inconclusive {
+					findings++
+					if f.Verdict != verdict.Inconclusive {
+						decided++
+					}
+				}
+			}
+		}
+	}
+	t.Logf("%d of %d losses known, %d of %d findings decided", known, losses, decided, findings)
+	require.Greater(t, known*5, losses, "a lost frame is often known to be lost")
+	require.Greater(t, decided*10, findings, "what was seen still decides")
+}

@@ -78,9 +78,6 @@ func sentence(reasons []string, otherwise string) string {
 // packets are missing. In a whole record got is the truth.
 type measure struct{ got, least, most int64 }
 
-// seen is a count of what can't become unseen: the truth is no less.
-func seen(n int64) measure { return measure{got: n, least: n, most: unlimited} }
-
 // derived is a value that proves nothing once packets may be missing.
 func derived(n int64) measure { return measure{got: n, most: unlimited} }
 
