@@ -2,6 +2,7 @@ package harness
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -24,7 +25,7 @@ type BenchParts struct {
 func Bench(name string) (*BenchParts, error) {
 	parts, err := catalog.List(name)
 	if err != nil {
-		return nil, err
+		return nil, usageOf(err)
 	}
 	return &BenchParts{Name: parts.Name, Devices: parts.Devices, Taps: parts.Taps}, nil
 }
@@ -42,12 +43,16 @@ const checkTime = time.Minute
 func TestBench(ctx context.Context, name, sim string) ([]Check, error) {
 	parts, err := catalog.List(name)
 	if err != nil {
-		return nil, err
+		return nil, usageOf(err)
 	}
 	var out []Check
 	for _, d := range parts.Devices {
 		want := scenario.DeviceWant{Model: d.Model, Driver: d.Driver}
-		b, err := catalog.Open(ctx, want, catalog.Options{Bench: name, Sim: sim})
+		b, err := catalog.Open(ctx, want, catalog.Options{Bench: name, Sim: sim, Device: d.Device})
+		var broken *catalog.BrokenError
+		if err != nil && !errors.As(err, &broken) {
+			return nil, usageOf(err)
+		}
 		if err != nil {
 			out = append(out, Check{"bench for " + d.Device, err})
 			continue

@@ -57,7 +57,7 @@ func RunScenario(ctx context.Context, s *scenario.Scenario, o Options) (*Result,
 		return runBroken(s, broken, o)
 	}
 	if err != nil {
-		return nil, err
+		return nil, usageOf(err)
 	}
 	defer opened.Close()
 	p, sources, err := prepare(s, catalog.Abilities(opened), o.Vars)
@@ -66,7 +66,7 @@ func RunScenario(ctx context.Context, s *scenario.Scenario, o Options) (*Result,
 	}
 	dir, err := report.NewDir(o.Out, s.Name, time.Now())
 	if err != nil {
-		return nil, errors.Join(err, closeUnused(opened))
+		return nil, errors.Join(usageOf(err), closeUnused(opened))
 	}
 	if err := sources.save(dir); err != nil {
 		return nil, errors.Join(err, closeUnused(opened))
@@ -134,7 +134,7 @@ func closeUnused(b *bench.Bench) error {
 func runBroken(s *scenario.Scenario, broken error, o Options) (*Result, error) {
 	dir, err := report.NewDir(o.Out, s.Name, time.Now())
 	if err != nil {
-		return nil, err
+		return nil, usageOf(err)
 	}
 	src, err := sourcesOf(s.Pos.File, s.Expect, s.Vars)
 	if err != nil {
@@ -218,6 +218,14 @@ func secretsOf(s *scenario.Scenario, getenv func(string) string) (map[string]str
 type UsageError struct{ Err error }
 
 func (e *UsageError) Error() string { return e.Err.Error() }
+
+// usageOf makes an error the caller's mistake, unless it is the interruption of what was going on.
+func usageOf(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
+	return &UsageError{err}
+}
 
 // Unwrap gives the mistake itself.
 func (e *UsageError) Unwrap() error { return e.Err }

@@ -18,7 +18,7 @@ type judgeFlags struct {
 	expect, vars  []string
 	strict, json  bool
 	junit, window string
-	read         readFlags
+	read          readFlags
 }
 
 func (a *app) judgeCommand() *cobra.Command {

@@ -45,7 +45,7 @@ func execute(args []string, in io.Reader, out, errs io.Writer) int {
 const about = `Tollgate drives a cellular device through a scenario, captures what the network really carried, and judges it.
 
 Exit codes: 0 pass · 1 fail · 2 wrong usage or invalid file · 3 inconclusive · 4 nothing ran · 130 interrupted, cleanup done.
-Every flag can be set in the environment too: --out as TOLLGATE_OUT, --mirror-loss as TOLLGATE_MIRROR_LOSS.`
+Every flag can be set in the environment too: --out as TOLLGATE_OUT, --vxlan-port as TOLLGATE_VXLAN_PORT.`
 
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
@@ -90,21 +90,14 @@ func (a *app) report(err error) int {
 	}
 	fmt.Fprintf(a.err, "tollgate: %v\n", err)
 	var wrong *harness.UsageError
-	var unjudged *unjudgedError
 	switch {
 	case errors.As(err, &wrong), strings.HasPrefix(err.Error(), "unknown command"):
 		return exitUsage
-	case errors.As(err, &unjudged), errors.Is(err, context.Canceled):
-		return exitInconclusive
+	case errors.Is(err, context.Canceled):
+		return exitInterrupted
 	}
-	return exitUsage
+	return exitInconclusive // something else went wrong here: nothing is known of the device
 }
-
-// unjudgedError is trouble with the judging itself: the verdict is not known, and nobody used anything wrongly.
-type unjudgedError struct{ err error }
-
-func (e *unjudgedError) Error() string { return e.err.Error() }
-func (e *unjudgedError) Unwrap() error { return e.err }
 
 // envPrefix begins the names of the variables that stand for flags.
 const envPrefix = "TOLLGATE_"

@@ -66,6 +66,8 @@ const SimName = "sim"
 type Options struct {
 	Bench string // an inventory file; "" or SimName for the simulated bench
 	Sim   string // see SimHelp
+	// Device is the name of the one device of an inventory that will do; "" for the first that fits.
+	Device string
 }
 
 // BrokenError is a bench that is described well and could not be opened: the run is inconclusive.
@@ -92,7 +94,7 @@ func Open(ctx context.Context, want scenario.DeviceWant, o Options) (*bench.Benc
 	if err != nil {
 		return nil, fmt.Errorf("read bench: %w", err)
 	}
-	return openInventory(ctx, want, o.Bench, data)
+	return openInventory(ctx, want, o, data)
 }
 
 // Abilities says what an open bench can do, for planning.

@@ -94,17 +94,18 @@ func TestInventory(t *testing.T) {
 	inv, err := Inventory("desk.yaml", []byte(desk))
 	require.NoError(t, err)
 	for name, c := range map[string]struct {
-		want   scenario.DeviceWant
-		device string
+		want         scenario.DeviceWant
+		name, device string
 	}{
-		"first of a model": {scenario.DeviceWant{Model: "wio-lte"}, "wio-1"},
-		"by label":         {scenario.DeviceWant{Model: "wio-lte", Labels: map[string]string{"firmware": "1.5.0"}}, "wio-2"},
-		"by driver":        {scenario.DeviceWant{Driver: "wio-lte"}, "wio-1"},
-		"no such model":    {scenario.DeviceWant{Model: "button"}, ""},
-		"no such label":    {scenario.DeviceWant{Labels: map[string]string{"firmware": "2"}}, ""},
+		"first of a model": {scenario.DeviceWant{Model: "wio-lte"}, "", "wio-1"},
+		"by label":         {scenario.DeviceWant{Model: "wio-lte", Labels: map[string]string{"firmware": "1.5.0"}}, "", "wio-2"},
+		"by driver":        {scenario.DeviceWant{Driver: "wio-lte"}, "", "wio-1"},
+		"by name":          {scenario.DeviceWant{Model: "wio-lte"}, "wio-2", "wio-2"},
+		"no such model":    {scenario.DeviceWant{Model: "button"}, "", ""},
+		"no such label":    {scenario.DeviceWant{Labels: map[string]string{"firmware": "2"}}, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := choose(inv, c.want)
+			d := choose(inv, c.want, c.name)
 			if c.device == "" {
 				require.Nil(t, d)
 				return

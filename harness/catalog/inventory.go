@@ -131,12 +131,12 @@ func checkPart[T any](errs *scenario.Errors, p *bench.Part, what string, known [
 }
 
 // openInventory makes a bench of the first device that a scenario may have.
-func openInventory(_ context.Context, want scenario.DeviceWant, file string, data []byte) (*bench.Bench, error) {
-	inv, err := Inventory(file, data)
+func openInventory(_ context.Context, want scenario.DeviceWant, o Options, data []byte) (*bench.Bench, error) {
+	inv, err := Inventory(o.Bench, data)
 	if err != nil {
 		return nil, err
 	}
-	d := choose(inv, want)
+	d := choose(inv, want, o.Device)
 	if d == nil {
 		var errs scenario.Errors
 		errs.Addf(want.Pos, "bench %s has no device with %s: it has %s", inv.Name, wanted(want), deviceNames(inv))
@@ -147,8 +147,8 @@ func openInventory(_ context.Context, want scenario.DeviceWant, file string, dat
 	b.Device = devices[d.Driver].open(portAt(checkPart(&errs, &d.Part, "device", names(devices), deviceObject()).port), b.Clock)
 	if d.Carrier != "" {
 		p := inv.Carrier(d.Carrier)
-		o := checkPart(&errs, p, "carrier", names(carriers), carrierObject())
-		if b.Carrier, err = carriers[p.Driver].open(o, d.IMSI, b.Clock); err != nil {
+		given := checkPart(&errs, p, "carrier", names(carriers), carrierObject())
+		if b.Carrier, err = carriers[p.Driver].open(given, d.IMSI, b.Clock); err != nil {
 			return nil, &BrokenError{inv.Name, fmt.Errorf("carrier %s: %w", p.Name, err)}
 		}
 	}
@@ -170,11 +170,12 @@ func closeCarrier(b *bench.Bench) error {
 	return b.Carrier.Close()
 }
 
-// choose gives the first device that has the model, the driver and all the labels that are wanted.
-func choose(inv *bench.Inventory, want scenario.DeviceWant) *bench.DevicePart {
+// choose gives the first device that has the model, the driver and all the labels that are wanted, and the name where
+// one is given.
+func choose(inv *bench.Inventory, want scenario.DeviceWant, name string) *bench.DevicePart {
 	for i := range inv.Devices {
 		d := &inv.Devices[i]
-		if want.Model != "" && d.Model() != want.Model || want.Driver != "" && d.Driver != want.Driver {
+		if name != "" && d.Name != name || want.Model != "" && d.Model() != want.Model || want.Driver != "" && d.Driver != want.Driver {
 			continue
 		}
 		fits := true

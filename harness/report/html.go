@@ -28,6 +28,7 @@ type htmlPage struct {
 	On       string
 	Complete *trace.Completeness
 	Tables   []Table
+	MoreTabs int
 	Failed   []htmlFinding
 	Open     []undecided
 	Passed   []htmlFinding
@@ -61,6 +62,7 @@ type htmlEvent struct {
 
 // The page stays readable, and small enough to be sent by mail, however long the run was.
 const (
+	htmlTables = 100
 	htmlFlows  = 200
 	htmlEvents = 2000
 )
@@ -84,6 +86,9 @@ func HTML(r *Run) ([]byte, error) {
 		}
 	}
 	p.Open = undecidedBy(r.Findings)
+	if more := len(p.Tables) - htmlTables; more > 0 {
+		p.Tables, p.MoreTabs = p.Tables[:htmlTables], more
+	}
 	p.Timeline, p.MoreTime = htmlTimeline(r.Trace)
 	var out bytes.Buffer
 	if err := htmlTemplate.Execute(&out, p); err != nil {

@@ -93,7 +93,7 @@ func table(r *Run, w *trace.Window) Table {
 	var phases flow.Phases
 	var sum flow.Both[flow.Tally]
 	for _, f := range r.Trace.Capture.Flows {
-		if !ours(r.Trace, f) {
+		if !ours(r.Trace, f) || w != nil && (f.End < w.From.UnixNano() || f.Start >= w.To.UnixNano()) {
 			continue
 		}
 		for i := range f.Packets {

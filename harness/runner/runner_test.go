@@ -3,7 +3,9 @@ package runner
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/netip"
+	"os"
 	"testing"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tollgate-iot/tollgate/harness/bench"
+	"github.com/tollgate-iot/tollgate/harness/pcap"
 	"github.com/tollgate-iot/tollgate/harness/plan"
 	"github.com/tollgate-iot/tollgate/harness/scenario"
 	"github.com/tollgate-iot/tollgate/harness/trace"
@@ -323,6 +326,31 @@ func TestAwaits(t *testing.T) {
 			require.Contains(t, tr.Failed, c.failed)
 		})
 	}
+}
+
+// MQTT messages are awaited by what the stream says, not by packets.
+func TestAwaitMQTT(t *testing.T) {
+	r := newRig(t)
+	r.carrier.addr = netip.MustParseAddr("10.213.7.42")
+	r.device.script = func(*fakeDevice, context.Context, string, map[string]string) (string, error) {
+		f, err := os.Open("../../fixtures/captures/mqtt-311.pcap")
+		require.NoError(t, err)
+		defer f.Close()
+		in, err := pcap.NewReader(f)
+		require.NoError(t, err)
+		for {
+			rec, err := in.Next()
+			if err == io.EOF {
+				return "", nil
+			}
+			require.NoError(t, err)
+			r.tap.push(r.clock.Now(), rec.Data)
+		}
+	}
+	tr := r.run(t.Context(), makePlan(nil, []plan.Step{do("publish"), awaiting(plan.Wanted{MQTT: "connack"}), awaiting(plan.Wanted{MQTT: "puback"})}, nil))
+	require.Empty(t, tr.Failed)
+	require.Empty(t, tr.Trouble)
+	require.Len(t, states(tr, trace.EventPacket), 2)
 }
 
 // A device that goes on sending is not quiet, whatever else passes the mirror.
