@@ -24,6 +24,8 @@ const (
 	maxQuestions = 16 // of one message
 	maxAnswers   = 64
 	maxDNS       = 64 << 10
+	// recentQueries are those of a flow that an answer or a repetition is looked for among.
+	recentQueries = 64
 )
 
 func (n *names) learn(device, addr packet.Addr, name string) {
@@ -75,7 +77,8 @@ func (t *Tracker) dnsFeed(s *state, m *more, seg *segment) {
 		x.lost[seg.end] = true
 		return
 	}
-	b := append(x.buf[seg.end], seg.data...)
+	whole := append(x.buf[seg.end], seg.data...)
+	b := whole
 	for len(b) >= 2 {
 		n := 2 + int(b[0])<<8 + int(b[1])
 		if len(b) < n {
@@ -84,7 +87,10 @@ func (t *Tracker) dnsFeed(s *state, m *more, seg *segment) {
 		t.dnsMessage(s, m, seg.end, b[2:n], seg.time, seg.number)
 		b = b[n:]
 	}
-	x.buf[seg.end] = append(x.buf[seg.end][:0], b...)
+	if len(b) < len(whole) {
+		copy(whole, b)
+	}
+	x.buf[seg.end] = whole[:len(b)]
 	if len(b) > maxDNS+2 {
 		x.lost[seg.end] = true
 	}
@@ -134,14 +140,22 @@ func rcode(c dnsmessage.RCode) string {
 	return "RCODE" + c.GoString()
 }
 
+// find gives the query with an id and a question, among the latest of the flow.
+func (x *dnsStream) find(f *Flow, id uint16, name, kind string) *Query {
+	for i := len(f.Queries) - 1; i >= max(0, len(f.Queries)-recentQueries); i-- {
+		if q := &f.Queries[i]; x.ids[i] == id && q.Name == name && q.Type == kind {
+			return q
+		}
+	}
+	return nil
+}
+
 // asked notes a question, or that it was asked again.
 func (m *more) asked(id uint16, q Query) {
 	x, f := m.dnsStream(), m.flow
-	for i := range f.Queries {
-		if o := &f.Queries[i]; x.ids[i] == id && o.Name == q.Name && o.Type == q.Type {
-			o.Repeats++
-			return
-		}
+	if o := x.find(f, id, q.Name, q.Type); o != nil {
+		o.Repeats++
+		return
 	}
 	if len(f.Queries) >= MaxDetail {
 		return
@@ -160,14 +174,11 @@ func (m *more) asked(id uint16, q Query) {
 // answered notes an answer. One that came before its question waits for it.
 func (m *more) answered(r dnsReply) {
 	x, f := m.dnsStream(), m.flow
-	for i := range f.Queries {
-		q := &f.Queries[i]
-		if x.ids[i] == r.id && q.Name == r.name && q.Type == r.kind {
-			if !q.Answered {
-				q.Answered, q.AnswerAt, q.RCode = true, r.time, r.rcode
-			}
-			return
+	if q := x.find(f, r.id, r.name, r.kind); q != nil {
+		if !q.Answered {
+			q.Answered, q.AnswerAt, q.RCode = true, r.time, r.rcode
 		}
+		return
 	}
 	if len(x.early) < maxQuestions {
 		x.early = append(x.early, r)

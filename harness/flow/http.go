@@ -95,7 +95,7 @@ func (m *more) httpLine(s *state, d *httpDir, seg *segment, data []byte) int {
 	switch d.state {
 	case httpHead:
 		if !bytes.HasSuffix(d.buf, []byte("\n\r\n")) && !bytes.HasSuffix(d.buf, []byte("\n\n")) {
-			if len(bytes.TrimSpace(d.buf)) == 0 {
+			if len(d.buf) <= 2 && len(bytes.TrimSpace(d.buf)) == 0 {
 				d.buf = d.buf[:0] // empty lines before a message (RFC 9112, 2.2)
 			}
 			if len(d.buf) > maxHTTPHead {

@@ -92,17 +92,25 @@ func startsConnect(b []byte) bool {
 
 func startsMQTT(b []byte) bool { return len(b) > 0 && validMQTT(b[0]) }
 
+// guess is the likely phase of what can't be read: that of the last control packet of its end, where there was one.
+func (x *mqttStream) guess(s *state, end int) Phase {
+	if phase := x.dirs[end].phase; phase != DNS { // the zero value: no MQTT
+		return phase
+	}
+	return s.plain(end)
+}
+
 // feed reads a segment. It returns false where the stream turns out not to be MQTT.
 func (x *mqttStream) feed(t *Tracker, s *state, m *more, seg *segment) (Phase, bool) {
 	d := &x.dirs[seg.end]
 	if d.state == mqttLost {
 		// After a gap control packets are looked for where segments begin.
 		if !startsMQTT(seg.data) {
-			return d.phase, true
+			return x.guess(s, seg.end), true
 		}
 		d.state = mqttType
 	}
-	first, known := d.phase, d.state != mqttType
+	first, known := x.guess(s, seg.end), d.state != mqttType
 	data, size := seg.data, seg.size
 	for size > 0 {
 		if d.state == mqttBody {

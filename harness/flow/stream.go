@@ -329,9 +329,7 @@ func (t *Tracker) streamGuess(s *state, end int) Phase {
 	case appTLS:
 		return m.tls.guess(s, end)
 	case appMQTT:
-		if phase := m.mqtt.dirs[end].phase; phase != DNS { // nothing of this end was read yet
-			return phase
-		}
+		return m.mqtt.guess(s, end)
 	case appDNS:
 		return DNS
 	}

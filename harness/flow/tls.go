@@ -38,7 +38,6 @@ type tlsStream struct {
 	finished bool   // the client's Finished flight has begun
 	flight   uint32 // its first sequence number
 	done     bool   // application data was seen
-	info     *TLS
 }
 
 type tlsDir struct {
