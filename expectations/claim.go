@@ -46,7 +46,7 @@ func (c *claim) Judge(t *trace.Trace, o Options) verdict.Finding {
 		}
 	}
 	out = out.hedge()
-	f := verdict.Finding{Claim: c.text, Kind: c.kind, Scope: c.scope.label(), Where: place(c.pos), Verdict: out.verdict,
+	f := verdict.Finding{Claim: c.text, Kind: c.kind, Scope: c.scope.label(t), Where: place(c.pos), Verdict: out.verdict,
 		Reason: out.reason, Doubt: out.doubt, Got: out.got, Witnesses: bounded(out.witnesses)}
 	if out.verdict != verdict.Pass {
 		f.Flows = flowsOf(out.witnesses)

@@ -36,7 +36,7 @@ type Set struct {
 	Pos     scenario.Pos
 	About   string
 	Account string // "" for the trace's own
-	Window  string // "" for the whole run
+	Window  string // "" for the whole run; a capture of no run stands for the window as a whole
 	Claims  []Claim
 }
 

@@ -101,6 +101,7 @@ func (f *file) set(pos scenario.Pos) Set {
 		}
 		if c.scope.window.name == "" && takes(c.kind, keyWindow) {
 			c.scope.window = f.window
+			c.scope.window.shared = true
 		}
 		if c.scope.account == "" && takes(c.kind, keyAccount) {
 			c.scope.account = f.account

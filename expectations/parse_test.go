@@ -101,7 +101,7 @@ func TestWhatAFileShares(t *testing.T) {
 	require.Equal(t, "a", set.About)
 	labels := make([]string, len(set.Claims))
 	for i, c := range set.Claims {
-		labels[i] = c.(*claim).scope.label()
+		labels[i] = c.(*claim).scope.label(record())
 	}
 	require.Equal(t, []string{"window get, account soracom", "window other[2]", "window get", "phase dns, flow peer: a.example, port: 80, window get, account wire"}, labels)
 }

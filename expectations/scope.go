@@ -27,7 +27,8 @@ type scope struct {
 // windowRef names a window, or one cycle of a window that repeats: get, cycle[3].
 type windowRef struct {
 	text, name string
-	index      int // 0 for all cycles
+	index      int  // 0 for all cycles
+	shared     bool // named for the whole file, not for this claim
 }
 
 var windowShape = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_.-]*)(?:\[([1-9][0-9]{0,8})\])?$`)
@@ -42,7 +43,7 @@ func parseWindow(text string) (windowRef, bool) {
 }
 
 // label says what the scope is, for Finding.Scope: "phase dns, window get".
-func (s *scope) label() string {
+func (s *scope) label(t *trace.Trace) string {
 	var parts []string
 	if s.phase != nil {
 		parts = append(parts, "phase "+s.phase.String())
@@ -51,7 +52,11 @@ func (s *scope) label() string {
 		parts = append(parts, "flow "+s.flow.text)
 	}
 	if s.window.name != "" {
-		parts = append(parts, "window "+s.window.text)
+		window := "window " + s.window.text
+		if s.standsFor(t) {
+			window += " (the whole capture)"
+		}
+		parts = append(parts, window)
 	}
 	if s.account != "" {
 		parts = append(parts, "account "+s.account)
@@ -99,7 +104,7 @@ func (s *scope) views(t *trace.Trace, o Options) (views []*view, cause string) {
 	if s.account != "" {
 		account, _ = trace.ParseAccount(s.account) // checked when the file was read
 	}
-	if s.window.name == "" {
+	if s.window.name == "" || s.standsFor(t) {
 		return []*view{s.see(t, o, account, "", always, never)}, ""
 	}
 	var names []string
@@ -124,6 +129,12 @@ func (s *scope) views(t *trace.Trace, o Options) (views []*view, cause string) {
 	return nil, fmt.Sprintf("the record has no window %s, only %s", s.window.text, strings.Join(names, ", "))
 }
 
+// standsFor says whether the whole record is taken for the window: a capture that belongs to no run has no windows, and
+// who judges it by a file about one window means that it shows just that.
+func (s *scope) standsFor(t *trace.Trace) bool {
+	return s.window.shared && t.Scenario == "" && len(t.Windows) == 0 && len(t.Timeline) == 0
+}
+
 // see takes a stretch of the record.
 func (s *scope) see(t *trace.Trace, o Options, account trace.Account, label string, from, to int64) *view {
 	v := &view{t: t, scope: s, label: label, from: from, to: to, account: account, strict: o.Strict}
@@ -138,7 +149,7 @@ func (s *scope) see(t *trace.Trace, o Options, account trace.Account, label stri
 		}
 	}
 	limits := trace.Scope{}
-	if s.window.name != "" {
+	if from != always || to != never {
 		limits.From, limits.To = time.Unix(0, from).UTC(), time.Unix(0, to).UTC()
 	}
 	if s.flow != nil && len(ids) > 0 {
