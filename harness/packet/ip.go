@@ -59,7 +59,7 @@ func (d *Decoder) ipv4(p *Packet, b []byte, room int) Result {
 	if len(b) > total {
 		b = b[:total]
 	}
-	d.cut = d.cut || len(b) < total
+	d.cut = len(b) < total // of a tunnel's packet only padding may be missing: the innermost header decides
 	total = d.believed(total, room)
 	p.TTL = b[8]
 	p.Proto = b[9]
@@ -103,7 +103,7 @@ func (d *Decoder) ipv6(p *Packet, b []byte, room int) Result {
 	b, room = b[ipv6Len:], room-ipv6Len
 	if length > 0 { // 0: a jumbogram, or left to the network card
 		b = b[:min(len(b), length)]
-		d.cut = d.cut || len(b) < length
+		d.cut = len(b) < length
 		room = d.believed(length, room)
 	}
 	return d.extensions(p, b, room)
