@@ -51,12 +51,8 @@ func (s *scope) label(t *trace.Trace) string {
 	if s.flow != nil {
 		parts = append(parts, "flow "+s.flow.text)
 	}
-	if s.window.name != "" {
-		window := "window " + s.window.text
-		if s.standsFor(t) {
-			window += " (the whole capture)"
-		}
-		parts = append(parts, window)
+	if s.window.name != "" && !s.standsFor(t) {
+		parts = append(parts, "window "+s.window.text)
 	}
 	if s.account != "" {
 		parts = append(parts, "account "+s.account)
@@ -132,7 +128,7 @@ func (s *scope) views(t *trace.Trace, o Options) (views []*view, cause string) {
 // standsFor says whether the whole record is taken for the window: a capture that belongs to no run has no windows, and
 // who judges it by a file about one window means that it shows just that.
 func (s *scope) standsFor(t *trace.Trace) bool {
-	return s.window.shared && t.Scenario == "" && len(t.Windows) == 0 && len(t.Timeline) == 0
+	return s.window.shared && t.Begin.IsZero() && len(t.Windows) == 0 && len(t.Timeline) == 0
 }
 
 // see takes a stretch of the record.
