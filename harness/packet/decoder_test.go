@@ -185,10 +185,26 @@ func TestEverywhereTheSameSegment(t *testing.T) {
 			require.False(t, p.Truncated)
 			require.Nil(t, p.Pieces)
 			require.Equal(t, w.tunnel, p.Tunnel)
+			require.Equal(t, w.tunnel != NoTunnel, p.Nested.Has(w.tunnel))
+			require.False(t, p.Nested.Has(NoTunnel))
 			require.Equal(t, w.path, d.Path(p.Path))
 			name, supported := LinkName(w.link)
 			require.True(t, supported, name)
 		})
+	}
+}
+
+func TestNestedTunnelsAreAllTold(t *testing.T) {
+	for name, want := range map[string]Tunnels{
+		"ethernet": 0, "ip in ip": 1 << IPIP, "erspan II": 1<<GRE | 1<<ERSPAN, "vxlan in gre": 1<<GRE | 1<<VXLAN, "gre in vxlan on a tagged": 1<<GRE | 1<<VXLAN,
+	} {
+		w := around()[name]
+		d := NewDecoder(Options{})
+		var p Packet
+		for range 2 { // the second time by the shortcut, where there is one
+			require.Equal(t, Decoded, d.Decode(Frame{Number: 1, Link: w.link, Data: w.frame, Length: len(w.frame)}, &p))
+			require.Equal(t, want, p.Nested, name)
+		}
 	}
 }
 
@@ -223,7 +239,7 @@ func TestKinds(t *testing.T) {
 		"arp, padded": {1, padded(append([]byte{}, arpFrame...), 60),
 			Packet{Kind: ARP, Src: addr(device4), Dst: addr(peer4), ICMPCode: 2, WindowShift: -1, HeaderLen: 42, WireLen: 42}},
 		"arp in a tunnel": {1, outerUDP(portVXLAN, vxlan(1, padded(append([]byte{}, arpFrame...), 60))),
-			Packet{Kind: ARP, Tunnel: VXLAN, Src: addr(device4), Dst: addr(peer4), ICMPCode: 2, WindowShift: -1, HeaderLen: 42, WireLen: 42}},
+			Packet{Kind: ARP, Tunnel: VXLAN, Nested: 1 << VXLAN, Src: addr(device4), Dst: addr(peer4), ICMPCode: 2, WindowShift: -1, HeaderLen: 42, WireLen: 42}},
 		"arp of another protocol": {1, unpadded(typeARP, "\x00\x01\x12\x34\x06\x04", make([]byte, 22)),
 			Packet{Kind: Other, WindowShift: -1, HeaderLen: 14, WireLen: 42, PayloadLen: 28, Payload: raw("\x00\x01\x12\x34\x06\x04", make([]byte, 22))}},
 		"another IP protocol": {1, build(ether(layers.EthernetTypeIPv4), ip4(132, device4, peer4), raw("sctp")),
@@ -232,7 +248,7 @@ func TestKinds(t *testing.T) {
 		"another Ethernet type": {1, unpadded(0x88cc, "neighbour"),
 			Packet{Kind: Other, WindowShift: -1, HeaderLen: 14, WireLen: 23, PayloadLen: 9, Payload: []byte("neighbour")}},
 		"another Ethernet type in a tunnel": {1, outer(layers.IPProtocolGRE, gre(0, typeBridged, unpadded(0x88cc, "neighbour"))),
-			Packet{Kind: Other, Tunnel: GRE, WindowShift: -1, HeaderLen: 14, WireLen: 23, PayloadLen: 9, Payload: []byte("neighbour")}},
+			Packet{Kind: Other, Tunnel: GRE, Nested: 1 << GRE, WindowShift: -1, HeaderLen: 14, WireLen: 23, PayloadLen: 9, Payload: []byte("neighbour")}},
 		"spanning tree": {1, build(&layers.Ethernet{SrcMAC: mac, DstMAC: otherMAC}, raw("\x42\x42\x03tree")),
 			Packet{Kind: Other, WindowShift: -1, HeaderLen: 14, WireLen: 21, PayloadLen: 7, Payload: []byte("\x42\x42\x03tree")}},
 		"gre of another version": {228, build(ip4(47, device4, peer4), raw(gre(5, typeIPv4, "abcd"))),
@@ -302,6 +318,19 @@ func TestUndecodable(t *testing.T) {
 			_, _, r := decode(c.link, c.frame)
 			require.Equal(t, Undecodable, r)
 		})
+	}
+}
+
+// A mirror pads small frames; a snap length that takes only padding away takes nothing of the device's packet.
+func TestCutInThePadding(t *testing.T) {
+	padded := raw(frame4("A", ""), make([]byte, 6))
+	mirrored := outer(layers.IPProtocolGRE, gre(0, typeBridged, []byte(padded)))
+	for n := 38 + 54; n <= len(mirrored); n++ {
+		var p Packet
+		r := NewDecoder(Options{}).Decode(Frame{Link: 1, Data: mirrored[:n], Length: len(mirrored)}, &p)
+		require.Equal(t, Decoded, r)
+		require.Equal(t, TCP, p.Kind)
+		require.False(t, p.Truncated, "%d of %d bytes", n, len(mirrored))
 	}
 }
 

@@ -64,6 +64,20 @@ func (t Tunnel) String() string {
 	return [...]string{"none", "gre", "erspan", "vxlan", "geneve", "gtpu", "ipip"}[t]
 }
 
+// Tunnels is a set of kinds of tunnels, a bit for each.
+type Tunnels uint8
+
+// Has says whether a kind of tunnel is in the set.
+func (s Tunnels) Has(t Tunnel) bool { return s>>t&1 != 0 }
+
+// tunnels gives the set of what one tunnel is: ERSPAN is carried by GRE and is both.
+func tunnels(t Tunnel) Tunnels {
+	if t == ERSPAN {
+		return 1<<ERSPAN | 1<<GRE
+	}
+	return 1 << t
+}
+
 // Path describes the way a packet came to the tap: everything around the device's own packet that tells one network
 // from another. Packets with the same addresses and ports but different paths belong to different flows.
 type Path struct {
@@ -87,8 +101,9 @@ type Packet struct {
 	Time   int64  // nanoseconds since the Unix epoch, as captured
 	Path   uint32 // number of the Path; see Decoder.Path
 	Kind   Kind
-	Tunnel Tunnel
-	Proto  uint8 // IP protocol number, 0 where there is no IP
+	Tunnel Tunnel  // the innermost
+	Nested Tunnels // every kind of tunnel around it, the innermost too; empty where there is none
+	Proto  uint8   // IP protocol number, 0 where there is no IP
 
 	Src, Dst         Addr // for ARP the sender's and the target's protocol address
 	SrcPort, DstPort uint16

@@ -78,7 +78,7 @@ func (d *Decoder) shortcut(p *Packet, b []byte) (inner []byte, ok bool) {
 	}
 	d.depth = 1
 	d.known = s
-	p.Tunnel = s.tunnel
+	p.Tunnel, p.Nested = s.tunnel, tunnels(s.tunnel)
 	return b[s.prefix : etherLen+total], true
 }
 

@@ -40,6 +40,7 @@ func (d *Decoder) enter(t Tunnel, id uint32, p *Packet) bool {
 	d.key.ends(&p.Src, &p.Dst)
 	d.headers = etherLen
 	p.Tunnel = t
+	p.Nested |= tunnels(t)
 	p.Pieces = nil
 	p.WireLen = 0
 	p.SrcPort, p.DstPort, p.Checksum = 0, 0, 0

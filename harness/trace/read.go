@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/bits"
 
 	"github.com/tollgate-iot/tollgate/harness/flow"
 	"github.com/tollgate-iot/tollgate/harness/packet"
@@ -130,7 +131,7 @@ func (a *analysis) frame(rec *pcap.Record) {
 // packet takes a device's packet.
 func (a *analysis) packet(p *packet.Packet) {
 	a.decoded++
-	a.tunnels[p.Tunnel]++
+	a.tunnel(p)
 	if p.Truncated {
 		a.out.Truncated++
 		a.cuts.add(p.Time, p.Time, 1)
@@ -139,6 +140,18 @@ func (a *analysis) packet(p *packet.Packet) {
 		a.gre.add(p)
 	}
 	a.follow.take(p)
+}
+
+// tunnel counts a packet's frames under every kind of tunnel that they came through, or under none.
+func (a *analysis) tunnel(p *packet.Packet) {
+	frames := uint64(1 + len(p.Pieces))
+	if p.Nested == 0 {
+		a.tunnels[packet.NoTunnel] += frames
+		return
+	}
+	for set := uint8(p.Nested); set != 0; set &= set - 1 {
+		a.tunnels[bits.TrailingZeros8(set)] += frames
+	}
 }
 
 // orphan takes a fragment of a datagram that never became whole.

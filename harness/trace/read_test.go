@@ -2,6 +2,7 @@ package trace_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -288,4 +289,17 @@ func TestProgressIsCalledAtTheEnd(t *testing.T) {
 	read(t, data, trace.Options{Progress: func(f, b uint64) { frames, size = f, b }})
 	require.EqualValues(t, 4, frames)
 	require.NotZero(t, size)
+}
+
+// TestTunnelsAreCountedByKind holds that a frame counts under every kind of tunnel it came through: ERSPAN is carried by GRE.
+func TestTunnelsAreCountedByKind(t *testing.T) {
+	frames := synth.WioLTEHTTP(synth.Options{Mirror: synth.GRE})
+	n := uint64(len(frames))
+	require.Equal(t, map[string]uint64{"gre": n, "erspan": 0, "vxlan": 0, "geneve": 0, "gtpu": 0, "ipip": 0, "none": 0},
+		read(t, pcapOf(t, frames), trace.Options{}).Tunnels)
+	for i := range frames {
+		binary.BigEndian.PutUint16(frames[i].Data[14+20+2:], 0x88be) // the GRE header's protocol: ERSPAN type I
+	}
+	require.Equal(t, map[string]uint64{"gre": n, "erspan": n, "vxlan": 0, "geneve": 0, "gtpu": 0, "ipip": 0, "none": 0},
+		read(t, pcapOf(t, frames), trace.Options{}).Tunnels)
 }

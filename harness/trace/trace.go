@@ -93,9 +93,9 @@ type Capture struct {
 	File        string
 	Format      string // "pcap", "pcapng", with ".gz" or ".zst" where compressed
 	Frames      uint64
-	First, Last int64 // nanoseconds since the Unix epoch
-	Tunnels     map[string]uint64
-	Undecodable uint64 // frames in which no device's packet could be read
+	First, Last int64             // nanoseconds since the Unix epoch
+	Tunnels     map[string]uint64 // frames by each kind of tunnel they came through, nested ones under all of theirs
+	Undecodable uint64            // frames in which no device's packet could be read
 	Truncated   uint64
 	Duplicates  uint64
 	Inferred    bool   // devices were inferred from who opened the flows
