@@ -76,12 +76,12 @@ func (s *state) rstAfterFIN(end int) bool {
 	}
 	byB := s.flags&flagRSTByB != 0
 	if byB == (end == 1) {
-		return !after(d.finEnd, s.rstSeq) // its own: an RST after the FIN carries the number behind it
+		return true // its own: whoever sent an RST has nothing left to send a FIN for, whatever number the RST carries
 	}
 	if s.flags&flagRSTHasAck != 0 {
 		return !after(d.finEnd, s.rstAck)
 	}
-	return true // it says nothing of the other's FIN, and whoever got an RST sends no FIN any more
+	return s.rstTime >= d.finTime // it says nothing of the other's FIN, which may have been on its way already
 }
 
 // close says how a TCP flow ended, from what is known of both ends: nothing here depends on the order of arrival.
@@ -100,8 +100,8 @@ func (s *state) close() Close {
 		return Clean
 	case finA || finB:
 		return HalfClosed
-	case s.sides[opener].syn > 0 && s.flags&flagSYNACK == 0 && s.sides[1-opener].flags&sideSeen == 0:
-		return Unanswered
+	case s.sides[opener].syn > 0 && s.flags&flagSYNACK == 0 && s.sides[1-opener].flags&sideSeen == 0 && s.sides[opener].flags&sideAck == 0:
+		return Unanswered // an opener that acknowledges had an answer, seen or not
 	}
 	return Open
 }

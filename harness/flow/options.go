@@ -9,10 +9,14 @@ import (
 
 // The times after which flows are let go, where Options does not say otherwise.
 const (
-	DefaultIdle    = 10 * time.Minute // TCP without a packet
-	DefaultIdleUDP = 2 * time.Minute  // every other protocol without a packet, and never longer than Idle
-	DefaultLinger  = 2 * time.Minute  // TCP without a packet after its close
+	DefaultIdle    = 124 * time.Minute // TCP without a packet: as long as what is on the way must keep it (RFC 5382, REQ-5)
+	DefaultIdleUDP = 5 * time.Minute   // every other protocol without a packet (RFC 4787, REQ-5), and never longer than Idle
+	DefaultLinger  = 2 * time.Minute   // TCP without a packet after its close
 )
+
+// atEase is how many open flows a Tracker keeps without looking at the clock. A clock can be wrong: where captures were
+// joined it runs ahead and comes back, and flows would be cut in two that were never silent.
+const atEase = 1 << 10
 
 // Options say how a Tracker follows flows. The zero value follows them at full speed: nothing is kept of a flow
 // beyond its sums, and devices are inferred from who opened the flows.
@@ -26,6 +30,7 @@ type Options struct {
 	KeepPackets bool
 	// Idle is how long a flow may be without a packet before it is let go, Linger the same for a TCP flow that has
 	// closed. A later packet begins a new flow, marked Resumed where it does not open one. Zero means the default.
+	// A silent flow may stay with the Tracker longer, until a later packet of it or the need for room ends it.
 	Idle, Linger time.Duration
 	// PathOf gives the path of packet.Packet.Path; usually Decoder.Path. Nil leaves Flow.Path empty.
 	PathOf func(uint32) packet.Path

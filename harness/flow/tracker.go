@@ -158,7 +158,7 @@ func (t *Tracker) udp(s *state, end int, p *packet.Packet) Phase {
 			t.dnsMessage(s, t.more(s), end, p.Payload, p.Time, p.Number)
 		}
 		return DNS
-	case s.port(5353): // multicast DNS (RFC 6762)
+	case s.port(5353), s.port(5355): // multicast DNS (RFC 6762), LLMNR (RFC 4795)
 		return DNS
 	}
 	return s.plain(end)
@@ -233,9 +233,12 @@ func (t *Tracker) passTo(now uint32) {
 func (t *Tracker) visit(h uint32, s *state) {
 	due := s.seen + t.timeout(s) + 1
 	if int32(due-t.wheel.now) <= 0 {
-		s.next, s.prev = 0, 0
-		t.finish(h, s)
-		return
+		if t.slab.open > atEase {
+			s.next, s.prev = 0, 0
+			t.finish(h, s)
+			return
+		}
+		due = t.wheel.now + t.timeout(s) + 1
 	}
 	if m := t.hasMore(s); m != nil && len(m.queue.items) > 0 {
 		if m.queue.waited(t.clock.high) {
