@@ -3,6 +3,7 @@ package flow
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -360,4 +361,23 @@ func TestHolesInGRESequences(t *testing.T) {
 	tracker.Flush()
 	require.Len(t, tracker.GREHoles(), 1)
 	require.Equal(t, uint64(1), tracker.GREHoles()[0].Packets)
+}
+
+// TestDetailChangesNoPhase holds that an acknowledgement of bytes that were never seen has the same phase whether the
+// stream behind the hole was kept waiting for them or not.
+func TestDetailChangesNoPhase(t *testing.T) {
+	c := newConversation().open().send(Up, push, request).send(Down, packet.ACK, response)
+	c.send(Down, packet.ACK, strings.Repeat("b", 500)).send(Up, packet.ACK, "")
+	lost := len(c.packets) - 2
+	c.send(Down, push, strings.Repeat("c", 500)).close()
+	packets := slices.Delete(slices.Clone(c.packets), lost, lost+1)
+	var plain Phases
+	tracker := NewTracker(Options{Done: func(f *Flow) { plain = f.Phases }})
+	for i := range packets {
+		tracker.Add(&packets[i])
+	}
+	tracker.Flush()
+	detailed := one(t, packets).Phases
+	require.Equal(t, plain, detailed)
+	require.Equal(t, uint64(2), detailed[TeardownPhase][Up].Packets)
 }
