@@ -175,7 +175,7 @@ func (j *jsonLines) value(v any) {
 	}
 	var b []byte
 	if b, j.err = json.Marshal(v); j.err == nil {
-		_, j.err = j.w.Write(b)
+		_, j.err = j.w.Write(safeJSON(b))
 	}
 }
 
@@ -208,7 +208,7 @@ func (j *jsonLines) open(v any) {
 	}
 	var b []byte
 	if b, j.err = json.Marshal(v); j.err == nil {
-		_, j.err = j.w.Write(b[:len(b)-1])
+		_, j.err = j.w.Write(safeJSON(b[:len(b)-1]))
 	}
 }
 

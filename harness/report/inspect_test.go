@@ -135,7 +135,23 @@ func TestInspectJSONOfHostileNamesIsValid(t *testing.T) {
 	var b bytes.Buffer
 	require.NoError(t, InspectJSON(&b, hostile(), InspectOptions{}))
 	require.True(t, json.Valid(b.Bytes()))
-	require.NotContains(t, b.String(), "\x1b")
+	for _, r := range b.String() {
+		require.True(t, r == '\n' || harmless(r), "%U reached the output", r)
+	}
+}
+
+func TestSafeJSONReadsTheSame(t *testing.T) {
+	for _, s := range []string{"", "plain", "\u009b31m", "\u202eabc", "del\x7f", "tag \U000e0041", "\u65e5\u672c \U0001f4e1", "\x1b\"\\"} {
+		b, err := json.Marshal(s)
+		require.NoError(t, err)
+		safe := safeJSON(b)
+		for _, r := range string(safe) {
+			require.True(t, harmless(r), "%U in %q", r, s)
+		}
+		var back string
+		require.NoError(t, json.Unmarshal(safe, &back))
+		require.Equal(t, s, back)
+	}
 }
 
 func TestInspectOfNothing(t *testing.T) {

@@ -1,9 +1,11 @@
 package report
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -60,3 +62,25 @@ func plain(s string) bool {
 func harmless(r rune) bool {
 	return r == ' ' || unicode.IsGraphic(r) && !unicode.Is(unicode.Zs, r) || r == '\u00a0' || r == '\u3000'
 }
+
+// safeJSON escapes in JSON what encoding/json leaves as it is and Safe does not: a JSON text reads the same and may be
+// shown on a terminal.
+func safeJSON(b []byte) []byte {
+	if !bytes.ContainsFunc(b, needsEscape) {
+		return b
+	}
+	out := make([]byte, 0, len(b)+16)
+	for _, r := range string(b) {
+		switch high, low := utf16.EncodeRune(r); {
+		case !needsEscape(r):
+			out = utf8.AppendRune(out, r)
+		case high != utf8.RuneError:
+			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
+	}
+	return out
+}
+
+func needsEscape(r rune) bool { return r >= 0x7f && !harmless(r) }

@@ -74,7 +74,7 @@ func (a *analysis) linkNames() string {
 	var out []string
 	for link, n := range a.links {
 		name, _ := packet.LinkName(link)
-		out = append(out, fmt.Sprintf("%s of type %d (%s)", frames(n), link, name))
+		out = append(out, fmt.Sprintf("%s of link type %s", frames(n), strings.TrimPrefix(name, "link type ")))
 	}
 	slices.Sort(out)
 	return strings.Join(out, ", ")

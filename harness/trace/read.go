@@ -197,7 +197,7 @@ func (a *analysis) finish(in *pcap.Reader) (*Capture, error) {
 	a.sums.into(c)
 	c.Completeness = a.completeness(in.Drops())
 	if c.Frames > 0 && c.Undecodable == c.Frames && len(a.links) > 0 {
-		return c, fmt.Errorf("read capture %s: %w: %s: only Ethernet, Linux cooked, raw IP, loopback and PPP captures are read",
+		return c, fmt.Errorf("read capture %s: %w: %s: capture on Ethernet, Linux cooked, raw IP, loopback, PPP or 802.11 interfaces, or convert it",
 			c.File, ErrLinkType, a.linkNames())
 	}
 	return c, nil
