@@ -7,11 +7,11 @@ import (
 )
 
 // duplicates recognises packets that the mirror sent twice: the same in everything that a sender would change in a
-// packet sent again. It remembers fingerprints of the latest packets of all flows, four to a cache line. It grows with
-// the packets seen up to a bound; a copy that comes many thousands of packets after its original is not recognised.
+// packet sent again. It remembers fingerprints of the latest packets of all flows, four to a cache line. The sets stay as
+// few as the traffic allows, and so in the processor's cache: they grow, up to a bound, when a fingerprint would be
+// forgotten before its copy could have come.
 type duplicates struct {
-	sets []fingerprintSet // a power of two
-	seen int
+	sets []fingerprintSet // a power of two of them
 }
 
 type fingerprintSet [4]fingerprint
@@ -23,15 +23,19 @@ type fingerprint struct {
 
 const (
 	firstSets = 1 << 6
-	mostSets  = 1 << 13
+	mostSets  = 1 << 14
 	// A copy comes at once. A packet sent again has another IP identification, or comes after the retransmission
 	// time-out (at least 200 ms in practice); without an identification only a very short time tells.
 	copyTime     = int64(100 * time.Millisecond)
 	copyTimeNoID = int64(5 * time.Millisecond)
 )
 
+func newDuplicates() duplicates { return duplicates{sets: make([]fingerprintSet, firstSets)} }
+
+func (d *duplicates) set(print uint64) *fingerprintSet { return &d.sets[print&uint64(len(d.sets)-1)] }
+
 // copied says whether a packet is a copy, and remembers it where it is not.
-func (d *duplicates) copied(flow uint32, end int, p *packet.Packet) bool {
+func (d *duplicates) copied(k *key, end int, p *packet.Packet) bool {
 	limit := copyTime
 	if !p.HasIPID || p.IPID == 0 {
 		limit = copyTimeNoID
@@ -39,48 +43,52 @@ func (d *duplicates) copied(flow uint32, end int, p *packet.Packet) bool {
 			return false // a second ACK may be genuine
 		}
 	}
-	print := printOf(flow, end, p)
-	set := &d.sets[print&uint64(len(d.sets)-1)]
+	print := printOf(k, end, p)
+	set := d.set(print)
 	for i := range set {
 		if set[i].print == print && p.Time-set[i].time <= limit && set[i].time-p.Time <= limit {
 			return true
 		}
 	}
-	if d.seen++; d.seen > len(d.sets) && len(d.sets) < mostSets {
+	oldest := set.oldest()
+	if oldest.print != 0 && p.Time-oldest.time <= copyTime && len(d.sets) < mostSets {
 		d.grow()
-		set = &d.sets[print&uint64(len(d.sets)-1)]
+		oldest = d.set(print).oldest()
 	}
-	set.add(fingerprint{print, p.Time})
+	*oldest = fingerprint{print, p.Time}
 	return false
 }
 
 func (d *duplicates) grow() {
 	old := d.sets
-	d.sets = make([]fingerprintSet, 4*len(old))
+	d.sets = make([]fingerprintSet, 2*len(old))
 	for i := range old {
 		for _, f := range old[i] {
 			if f.print != 0 {
-				d.sets[f.print&uint64(len(d.sets)-1)].add(f)
+				*d.set(f.print).oldest() = f
 			}
 		}
 	}
 }
 
-// add puts a fingerprint in the place of the oldest.
-func (s *fingerprintSet) add(f fingerprint) {
-	oldest := 0
+// oldest is the place that is empty, or was filled longest ago.
+func (s *fingerprintSet) oldest() *fingerprint {
+	oldest := &s[0]
 	for i := range s {
-		if s[i].time < s[oldest].time {
-			oldest = i
+		switch f := &s[i]; {
+		case f.print == 0:
+			return f
+		case f.time < oldest.time:
+			oldest = f
 		}
 	}
-	s[oldest] = f
+	return oldest
 }
 
 // printOf mixes what a copy has in common with its original. It is not seeded: what is recognised is the same in
 // every run.
-func printOf(flow uint32, end int, p *packet.Packet) uint64 {
-	h := mix(uint64(flow)<<1|uint64(end)|uint64(p.Seq)<<32^0xA0761D6478BD642F,
+func printOf(k *key, end int, p *packet.Packet) uint64 {
+	h := mix(k.mixed(&unseeded)^uint64(end)^uint64(p.Seq)<<32^0xA0761D6478BD642F,
 		uint64(p.Ack)|uint64(p.Flags)<<32|uint64(p.TTL)<<40|uint64(p.Window)<<48^0xE7037ED1A0B428DB)
 	h = mix(h^0x8EBC6AF09C88C6E3,
 		uint64(p.IPID)|uint64(p.Checksum)<<16|uint64(uint16(p.WireLen))<<32|uint64(p.ICMPType)<<48|uint64(p.ICMPCode)<<56^0x589965CC75374CC3)

@@ -129,29 +129,28 @@ func (s *state) dir(end int) Direction {
 // sinceStart gives a time in the unit of side.lastAt.
 func (s *state) sinceStart(at int64) uint32 { return uint32(max(0, at-s.start) / 100_000) }
 
-// keyOf gives the key of a packet's flow and the end that sent it.
+// keyOf gives the key of a packet's flow and the end that sent it. It handles addresses in words of eight bytes, as the
+// decoder has just written them: read back in one piece of sixteen, they would have to wait for both halves.
 func keyOf(p *packet.Packet, k *key) (end int) {
 	var sp, dp uint16
 	if p.Kind == packet.TCP || p.Kind == packet.UDP {
 		sp, dp = p.SrcPort, p.DstPort
 	}
 	k.path, k.kind, k.proto = p.Path, p.Kind, p.Proto
-	if before(&p.Dst, dp, &p.Src, sp) {
-		k.a, k.b, k.aPort, k.bPort = p.Dst, p.Src, dp, sp
-		return 1
+	word := binary.BigEndian.Uint64
+	sHigh, sLow, dHigh, dLow := word(p.Src[:8]), word(p.Src[8:]), word(p.Dst[:8]), word(p.Dst[8:])
+	if dLow < sLow || dLow == sLow && (dHigh < sHigh || dHigh == sHigh && dp < sp) {
+		sHigh, sLow, dHigh, dLow = dHigh, dLow, sHigh, sLow
+		sp, dp = dp, sp
+		end = 1
 	}
-	k.a, k.b, k.aPort, k.bPort = p.Src, p.Dst, sp, dp
-	return 0
-}
-
-func before(a *packet.Addr, ap uint16, b *packet.Addr, bp uint16) bool {
-	if x, y := binary.BigEndian.Uint64(a[8:]), binary.BigEndian.Uint64(b[8:]); x != y {
-		return x < y
-	}
-	if x, y := binary.BigEndian.Uint64(a[:]), binary.BigEndian.Uint64(b[:]); x != y {
-		return x < y
-	}
-	return ap < bp
+	put := binary.BigEndian.PutUint64
+	put(k.a[:8], sHigh)
+	put(k.a[8:], sLow)
+	put(k.b[:8], dHigh)
+	put(k.b[8:], dLow)
+	k.aPort, k.bPort = sp, dp
+	return end
 }
 
 // slab holds all states. Handle 0 is no state.

@@ -29,16 +29,24 @@ func mix(a, b uint64) uint64 {
 	return hi ^ lo
 }
 
+// unseeded is for hashes that decide what is seen, which must come out the same in every run.
+var unseeded = [2]uint64{0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9}
+
 // hash multiplies the words of a key pairwise, in the manner of wyhash.
-func (t *table) hash(k *key) uint32 {
+func (k *key) hash(seed *[2]uint64) uint32 {
+	h := k.mixed(seed)
+	return uint32(h ^ h>>32)
+}
+
+func (k *key) mixed(seed *[2]uint64) uint64 {
 	w := binary.LittleEndian.Uint64
 	ports := uint64(k.aPort) | uint64(k.bPort)<<16 | uint64(k.path)<<32
-	h := mix(w(k.a[8:])^t.seed[0], w(k.b[8:])^t.seed[1])
-	h ^= mix(ports^t.seed[1], h^uint64(k.kind)<<8^uint64(k.proto)^0x9E3779B97F4A7C15)
+	h := mix(w(k.a[8:])^seed[0], w(k.b[8:])^seed[1])
+	h ^= mix(ports^seed[1], h^uint64(k.kind)<<8^uint64(k.proto)^0x9E3779B97F4A7C15)
 	if hi := w(k.a[:8]) | w(k.b[:8]); hi != 0 {
-		h = mix(w(k.a[:8])^h, w(k.b[:8])^t.seed[0])
+		h = mix(w(k.a[:8])^h, w(k.b[:8])^seed[0])
 	}
-	return uint32(h ^ h>>32)
+	return h
 }
 
 // find gives the handle of the state with the key, or 0.

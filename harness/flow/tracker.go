@@ -22,9 +22,7 @@ type Tracker struct {
 	mores  mores
 	wheel  wheel
 	clock  clock
-	copies duplicates
 	gone   [1 << 14]uint32 // hashes of keys let go, to know them when they come back
-	goneBy table           // for its hash: not seeded
 	nextID int64
 
 	byDevice map[deviceKey]uint32
@@ -34,7 +32,8 @@ type Tracker struct {
 	gre      []*grePath
 	greHoles []IDHole
 
-	key     key    // of the packet at hand
+	front   Front
+	met     Ready  // of the packet at hand, where Add works it out
 	weight  weight // what it counts
 	kept    Packet // the packet at hand, where packets are not kept
 	scratch Flow   // given to Done where flows are not kept
@@ -51,10 +50,9 @@ func NewTracker(o Options) *Tracker {
 		idle:     seconds(o.Idle, DefaultIdle),
 		linger:   seconds(o.Linger, DefaultLinger),
 		table:    newTable(),
-		copies:   duplicates{sets: make([]fingerprintSet, firstSets)},
-		goneBy:   table{seed: [2]uint64{0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9}},
 		byDevice: make(map[deviceKey]uint32),
 	}
+	t.front = Front{copies: newDuplicates(), seed: t.table.seed}
 	t.idleUDP = min(t.idle, seconds(0, DefaultIdleUDP))
 	if o.Idle > DefaultIdle {
 		t.idleUDP = t.idle
@@ -84,14 +82,18 @@ func (t *Tracker) timeout(s *state) uint32 {
 
 // Add takes the next packet. It keeps nothing of p.
 func (t *Tracker) Add(p *packet.Packet) {
+	t.front.Meet(p, &t.met)
+	t.AddReady(p, &t.met)
+}
+
+// AddReady takes the next packet, which has passed the tracker's Front. It keeps nothing of p and r.
+func (t *Tracker) AddReady(p *packet.Packet, r *Ready) {
 	t.passTo(t.clock.see(p.Time))
 	if p.HasGRESeq {
 		t.countGRE(p)
 	}
-	k := &t.key
-	end := keyOf(p, k)
-	hash := t.table.hash(k)
-	h := t.table.find(&t.slab, k, hash)
+	end := int(r.end)
+	h := t.table.find(&t.slab, &r.key, r.hash)
 	var s *state
 	if h != 0 {
 		s = t.slab.at(h)
@@ -101,9 +103,9 @@ func (t *Tracker) Add(p *packet.Packet) {
 		}
 	}
 	if h == 0 {
-		h, s = t.open(k, hash, end, p)
+		h, s = t.open(r, p)
 	}
-	if t.copies.copied(h, end, p) {
+	if r.copy {
 		t.countCopy(s, end, p)
 		return
 	}
@@ -190,15 +192,15 @@ func (s *state) reopened(end int, p *packet.Packet) bool {
 }
 
 // open begins a flow.
-func (t *Tracker) open(k *key, hash uint32, end int, p *packet.Packet) (uint32, *state) {
+func (t *Tracker) open(r *Ready, p *packet.Packet) (uint32, *state) {
 	h, s := t.slab.take()
-	s.key, s.hash, s.id = *k, hash, t.nextID
+	s.key, s.hash, s.id = r.key, r.hash, t.nextID
 	t.nextID++
 	s.start, s.last, s.seen = p.Time, p.Time, t.wheel.now
-	t.table.insert(hash, h)
-	t.orient(s, end, p)
+	t.table.insert(r.hash, h)
+	t.orient(s, int(r.end), p)
 	t.attach(s)
-	if g := t.goneBy.hash(k); t.gone[g%uint32(len(t.gone))] == g && !(p.Kind == packet.TCP && p.Flags&packet.SYN != 0) {
+	if g := r.key.hash(&unseeded); t.gone[g%uint32(len(t.gone))] == g && !(p.Kind == packet.TCP && p.Flags&packet.SYN != 0) {
 		s.flags |= flagResumed
 	}
 	t.wheel.link(&t.slab, h, s, t.wheel.now+t.timeout(s)+1)
@@ -279,7 +281,7 @@ func (t *Tracker) finish(h uint32, s *state) {
 		t.sum(f, s, true)
 		t.opt.Done(f)
 	}
-	g := t.goneBy.hash(&s.key)
+	g := s.key.hash(&unseeded)
 	t.gone[g%uint32(len(t.gone))] = g
 	t.table.remove(s.hash, h)
 	if s.more != 0 {

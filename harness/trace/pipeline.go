@@ -7,10 +7,11 @@ import (
 	"github.com/tollgate-iot/tollgate/harness/packet"
 )
 
-// A pipeline decodes on the caller's goroutine and follows flows on its own: on two processors the analysis takes as long
-// as the slower half. Packets go over in batches, in their order, so the result does not depend on scheduling.
+// A pipeline decodes on the caller's goroutine, with what can be known of a packet without its flow, and follows flows on
+// its own: on two processors the analysis takes as long as the slower half. Packets go over in batches, in their order, so the result does not depend on scheduling.
 type pipeline struct {
 	tracker *flow.Tracker
+	front   *flow.Front              // of the tracker, used on the caller's goroutine only
 	pathOf  func(uint32) packet.Path // of the decoder, called on the caller's goroutine only
 	cur     *batch
 	known   uint32 // paths given over
@@ -29,6 +30,7 @@ const (
 // batch is a stretch of packets with copies of their payloads.
 type batch struct {
 	packets []packet.Packet
+	ready   []flow.Ready // of each packet
 	bytes   []byte
 	paths   []packet.Path // first met in this batch
 }
@@ -38,8 +40,9 @@ func newPipeline(o flow.Options, pathOf func(uint32) packet.Path) *pipeline {
 	l := &pipeline{pathOf: pathOf, full: make(chan *batch, batches), free: make(chan *batch, batches), done: make(chan struct{})}
 	o.PathOf = l.path
 	l.tracker = flow.NewTracker(o)
+	l.front = l.tracker.Front()
 	for range batches {
-		l.free <- &batch{packets: make([]packet.Packet, 0, batchPackets)}
+		l.free <- &batch{packets: make([]packet.Packet, 0, batchPackets), ready: make([]flow.Ready, batchPackets)}
 	}
 	l.cur = <-l.free
 	go l.follow()
@@ -62,6 +65,7 @@ func (l *pipeline) slot() *packet.Packet {
 // take accepts the packet in the slot. Its payload is copied, for the frame's bytes are soon another frame's.
 func (l *pipeline) take(p *packet.Packet) {
 	b := l.cur
+	l.front.Meet(p, &b.ready[len(b.packets)])
 	b.packets = b.packets[:len(b.packets)+1]
 	for ; l.known <= p.Path; l.known++ {
 		b.paths = append(b.paths, l.pathOf(l.known))
@@ -91,7 +95,7 @@ func (l *pipeline) follow() {
 	for b := range l.full {
 		l.paths = append(l.paths, b.paths...)
 		for i := range b.packets {
-			l.tracker.Add(&b.packets[i])
+			l.tracker.AddReady(&b.packets[i], &b.ready[i])
 		}
 		l.free <- b
 	}
