@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tollgate-iot/tollgate/harness/flow"
+	"github.com/tollgate-iot/tollgate/harness/packet"
 	"github.com/tollgate-iot/tollgate/harness/trace"
 	"github.com/tollgate-iot/tollgate/harness/verdict"
 )
@@ -131,6 +132,61 @@ func TestReconnect(t *testing.T) {
 	require.Equal(t, verdict.Pass, f.Verdict, f.Reason)
 	require.Equal(t, "back after each of 2 cuts: 15.0 s, 90.0 s", f.Reason)
 	require.Equal(t, verdict.Inconclusive, judgeOne(t, record(clean()...), Options{}, "reconnect: {each: <= 90s}").Verdict, "no cut, nothing judged")
+}
+
+// The carrier may date the end of a session later than the beginning of the next, or tell of an end long past.
+func TestReconnectPairsSessions(t *testing.T) {
+	udp := func(when float64) sent { return sent{at: when, dir: up, phase: flow.Request, payload: 5} }
+	told := func(when float64, name, session string) trace.Event {
+		return trace.Event{Time: at(when), Kind: trace.EventCarrier, Name: name, State: "told", Values: map[string]string{"session": session}}
+	}
+	cut := trace.Event{Time: at(100), Kind: trace.EventCarrier, Name: "delete_session", State: "ok"}
+	const claim = "reconnect: {from: cut, to: first_packet_up, each: <= 90s}"
+	for name, c := range map[string]struct {
+		events []trace.Event
+		got    string
+	}{
+		"in order":             {[]trace.Event{told(1, "session.created", "a"), cut, told(103, "session.deleted", "a"), told(104, "session.created", "b")}, "10.0 s"},
+		"the end dated late":   {[]trace.Event{told(1, "session.created", "a"), cut, told(104, "session.created", "b"), told(400, "session.deleted", "a")}, "10.0 s"},
+		"an earlier one's end": {[]trace.Event{told(1, "session.created", "a"), cut, told(101, "session.deleted", "z"), told(104, "session.created", "b")}, "10.0 s"},
+		"no end told":          {[]trace.Event{told(1, "session.created", "a"), cut, told(104, "session.created", "b")}, "10.0 s"},
+		"its beginning untold": {[]trace.Event{cut, told(104, "session.created", "b"), told(400, "session.deleted", "a")}, "10.0 s"},
+		"nothing told":         {[]trace.Event{cut}, "2.0 s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			// A packet of the old session still passes after the cut was accepted.
+			tr := record(conversation(packet.UDP, "100.127.127.100:23080", "", udp(50), udp(102), udp(110), udp(500)))
+			tr.Timeline = c.events
+			f := judgeOne(t, tr, Options{}, claim)
+			require.Equal(t, verdict.Pass, f.Verdict, f.Reason)
+			require.Equal(t, c.got, f.Got)
+		})
+	}
+}
+
+// A packet that a step awaited and that was not seen is no failure of the device's where packets may be missing.
+func TestStepsUnseen(t *testing.T) {
+	set, err := Parse("claims.yaml", 1, []byte("expect:\n  - resets: none\n"))
+	require.NoError(t, err)
+	for name, c := range map[string]struct {
+		record *trace.Trace
+		unseen bool
+		want   verdict.Verdict
+	}{
+		"whole":                      {record(clean()...), true, verdict.Fail},
+		"unproven":                   {unproven(record(clean()...)), true, verdict.Inconclusive},
+		"broken":                     {broken(record(clean()...)), true, verdict.Inconclusive},
+		"told by the device, broken": {broken(record(clean()...)), false, verdict.Fail},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.record.Failed, c.record.Unseen = "await: no such packet was seen within 2m (x.yaml:3)", c.unseen
+			f := set.Judge(c.record, Options{})[0]
+			require.Equal(t, "step", f.Kind)
+			require.Equal(t, c.want, f.Verdict, f.Reason)
+			require.Contains(t, f.Reason, c.record.Failed)
+			require.Equal(t, c.want == verdict.Inconclusive, f.Doubt != "")
+		})
+	}
 }
 
 func TestDoubtSpreads(t *testing.T) {

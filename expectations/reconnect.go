@@ -117,14 +117,33 @@ func (c reconnect) back(v *view, number int, cut, until int64) outcome {
 }
 
 // gone is when the session was really over: the network accepts the cut first and carries it out a moment later, and
-// until then packets of the old session still pass.
+// until then packets of the old session still pass. The carrier may date the end of a session later than the beginning
+// of the next, so that ends are paired with cuts by the session, and no session outlives the next.
 func (v *view) gone(cut, until int64) int64 {
-	for _, at := range v.carrier("session.deleted") {
-		if at > cut && at < until {
-			return at
+	was, over := v.sessionAt(cut), int64(never)
+	for _, e := range v.t.Timeline {
+		ended := happened(e, "session.deleted") && (was == "" || e.Values["session"] == was)
+		next := happened(e, "session.created") && (was == "" || e.Values["session"] != was)
+		if at := e.Time.UnixNano(); (ended || next) && at > cut && at < until {
+			over = min(over, at)
 		}
 	}
-	return cut
+	if over == never {
+		return cut
+	}
+	return over
+}
+
+// sessionAt names the session that the device had at a moment: the last that began before; "" where the carrier told of
+// none or did not name it.
+func (v *view) sessionAt(when int64) (name string) {
+	last := int64(always)
+	for _, e := range v.t.Timeline {
+		if at := e.Time.UnixNano(); happened(e, "session.created") && at <= when && at >= last {
+			last, name = at, e.Values["session"]
+		}
+	}
+	return name
 }
 
 // firstUp finds the first packet up in a stretch of the record.

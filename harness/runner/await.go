@@ -23,7 +23,8 @@ const (
 )
 
 // await waits for the step's condition and gives the moment at which it came true, which may be earlier than now.
-// A condition that does not come true in time is the device's fault, unless the bench could not have seen it.
+// A condition that does not come true in time is the device's fault, unless the bench could not have seen it or the
+// carrier is late in telling of it.
 func (r *run) await(ctx context.Context, s *plan.Step, begin time.Time) (time.Time, error) {
 	limit, cancel := r.bench.Clock.WithTimeout(ctx, s.Within)
 	defer cancel()
@@ -31,12 +32,36 @@ func (r *run) await(ctx context.Context, s *plan.Step, begin time.Time) (time.Ti
 	if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
 		return at, err
 	}
-	if s.Await.Console == nil && s.Await.Event == "" {
+	fault := &deviceFault{step: s, reason: r.unfulfilled(s), unseen: s.Await.Packet != nil || s.Await.MQTT != ""}
+	switch {
+	case s.Await.Event != "":
+		return at, r.untold(ctx, s.Await.Event, fault)
+	case s.Await.Console == nil:
 		if blind := r.wire.blind(); blind != nil {
 			return at, blind
 		}
 	}
-	return at, &deviceFault{step: s, reason: r.unfulfilled(s)}
+	return at, fault
+}
+
+// untold says whose fault it is that an event was not told in time: the device's where the carrier says that the session
+// is as it would be without the event, the carrier's where the event only is late or lost.
+func (r *run) untold(ctx context.Context, event string, fault *deviceFault) error {
+	ctx, cancel := r.bench.Clock.WithTimeout(ctx, callTime)
+	defer cancel()
+	address, err := r.bench.Carrier.Address(ctx)
+	if err != nil {
+		return fmt.Errorf("%s, and can't be asked whether the device has a session: %w", fault.reason, err)
+	}
+	switch {
+	case event == "session.created" && address.IsValid():
+		return fmt.Errorf("%s, though it says that the device has a session: its events are late or lost", fault.reason)
+	case event == "session.deleted" && !address.IsValid():
+		return fmt.Errorf("%s, though it says that the device has no session: its events are late or lost", fault.reason)
+	case event == "session.created" || event == "session.deleted":
+		return fault
+	}
+	return errors.New(fault.reason) // the carrier's own doing
 }
 
 func (r *run) condition(ctx context.Context, s *plan.Step, begin time.Time) (time.Time, error) {

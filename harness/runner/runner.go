@@ -156,7 +156,7 @@ func (r *run) ended(ctx context.Context, err error) {
 		r.record.note(trace.Event{Kind: trace.EventRun, Name: t.Scenario, State: "interrupted"})
 	case errors.As(err, &fault):
 		if t.Failed == "" {
-			t.Failed = r.record.mask(fault.Error())
+			t.Failed, t.Unseen = r.record.mask(fault.Error()), fault.unseen
 		}
 	case t.Trouble == "":
 		t.Trouble = r.record.mask(err.Error())

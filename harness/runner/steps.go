@@ -16,6 +16,7 @@ import (
 type deviceFault struct {
 	step   *plan.Step
 	reason string
+	unseen bool // the fault is that a packet was not seen
 }
 
 func (f *deviceFault) Error() string {

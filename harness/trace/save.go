@@ -37,6 +37,7 @@ type header struct {
 	Wall        time.Duration `json:"wall_ns"`
 	Trouble     string        `json:"trouble,omitempty"`
 	Failed      string        `json:"failed,omitempty"`
+	Unseen      bool          `json:"unseen,omitempty"`
 	Interrupted bool          `json:"interrupted,omitempty"`
 	Analysis    Options       `json:"analysis"`
 	Capture     bool          `json:"capture"` // whether there is a capture beside the file
@@ -104,7 +105,7 @@ func (t *Trace) header() header {
 		Version: saveVersion, Scenario: t.Scenario, File: t.File, About: t.About, Device: t.Device, Model: t.Model, Bench: t.Bench,
 		Account:     accountText{t.Account.Name, t.Account.PerPacketUp, t.Account.PerPacketDown},
 		DeviceAddrs: t.DeviceAddrs, Begin: t.Begin, End: t.End, Wall: t.Wall, Trouble: t.Trouble, Failed: t.Failed,
-		Interrupted: t.Interrupted, Analysis: t.Analysis, Capture: t.Capture != nil,
+		Unseen: t.Unseen, Interrupted: t.Interrupted, Analysis: t.Analysis, Capture: t.Capture != nil,
 	}
 }
 
@@ -193,6 +194,6 @@ func (h header) trace() *Trace {
 		Scenario: h.Scenario, File: h.File, About: h.About, Device: h.Device, Model: h.Model, Bench: h.Bench,
 		Account:     Account{Name: h.Account.Name, PerPacketUp: h.Account.PerPacketUp, PerPacketDown: h.Account.PerPacketDown},
 		DeviceAddrs: h.DeviceAddrs, Begin: h.Begin, End: h.End, Wall: h.Wall, Trouble: h.Trouble, Failed: h.Failed,
-		Interrupted: h.Interrupted, Analysis: h.Analysis,
+		Unseen: h.Unseen, Interrupted: h.Interrupted, Analysis: h.Analysis,
 	}
 }

@@ -22,7 +22,7 @@ func aRun() *trace.Trace {
 		Scenario: "wio-lte/http", File: "scenarios/wio-lte/http.yaml", About: "one GET", Device: "wio-1", Model: "wio-lte", Bench: "sim",
 		Account: trace.Soracom, DeviceAddrs: []netip.Addr{netip.MustParseAddr("10.213.7.42")},
 		Begin: begin, End: begin.Add(2 * time.Minute), Wall: 2 * time.Second,
-		Trouble: "the carrier was silent", Failed: "expect 'Send OK'", Interrupted: true,
+		Trouble: "the carrier was silent", Failed: "expect 'Send OK'", Unseen: true, Interrupted: true,
 		Timeline: []trace.Event{
 			{Time: begin, Wall: begin, Kind: trace.EventStep, Name: "device.activate", State: "begin", Step: "setup[0]", Line: 9},
 			{Time: begin.Add(time.Second), Kind: trace.EventConsole, Text: "Send OK 5 hello \xe2\x82\xac <&>\x1b[0m", Values: map[string]string{"a": "b"}},

@@ -213,7 +213,9 @@ type Trace struct {
 	// sake. Empty for a run that went through.
 	Trouble string
 	// Failed says which step the device failed ("expect 'Send OK' within 60s: …"), empty where none. It is a finding.
-	Failed      string
+	Failed string
+	// Unseen says that what Failed tells of is a packet that was awaited and not seen: no proof where packets may be missing.
+	Unseen      bool
 	Interrupted bool
 	// Analysis is how the run's capture is read (who the devices are, which ports carry VXLAN): saved with the record, so that
 	// it is read the same way again.
