@@ -152,9 +152,15 @@ func TestFromTrace(t *testing.T) {
 			}
 		})
 	}
+	bare := analyse(t, framesOf(t, "wio-lte-http"))
+	bare.Capture.File = filepath.Join("somebodys", "own", "place.pcap")
+	text, err := FromTrace(bare)
+	require.NoError(t, err)
+	require.Contains(t, string(text), "\nabout: \"What a good capture shows: place.pcap\"\n", "nobody checks in where a file lay")
+
 	tr := windowed(proved(analyse(t, framesOf(t, "wio-lte-http"))), "get")
 	tr.Scenario = "wio-lte/http"
-	text, err := FromTrace(tr)
+	text, err = FromTrace(tr)
 	require.NoError(t, err)
 	require.Equal(t, `# yaml-language-server: $schema=../expectation.schema.json
 about: "What a good run of wio-lte/http did."

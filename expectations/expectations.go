@@ -25,6 +25,7 @@ package expectations
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/tollgate-iot/tollgate/harness/scenario"
 	"github.com/tollgate-iot/tollgate/harness/trace"
@@ -64,6 +65,33 @@ func (s *Set) Judge(t *trace.Trace, o Options) []verdict.Finding {
 		findings = append(findings, c.Judge(t, o))
 	}
 	return findings
+}
+
+// CheckWindows tells of each claim about a window that a scenario never opens: nothing could ever be decided by it. A
+// window that a file names for all its claims is told of once.
+func (s *Set) CheckWindows(opened []string) error {
+	var errs scenario.Errors
+	told := map[string]bool{}
+	for _, one := range s.Claims {
+		c, ok := one.(*claim)
+		if !ok || c.scope.window.name == "" || slices.Contains(opened, c.scope.window.name) {
+			continue
+		}
+		shared := c.pos.File + " " + c.scope.window.name
+		if c.scope.window.shared && told[shared] {
+			continue
+		}
+		told[shared] = c.scope.window.shared
+		errs.Addf(c.pos, "the claim is about window %q, and the scenario opens %s", c.scope.window.name, windowsOpened(c.scope.window.name, opened))
+	}
+	return errs.Err()
+}
+
+func windowsOpened(wanted string, opened []string) string {
+	if len(opened) == 0 {
+		return "none"
+	}
+	return "none of that name: " + scenario.Suggest(wanted, opened)
 }
 
 // place writes a position as file:line:column, "" where there is none.

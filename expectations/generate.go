@@ -3,6 +3,7 @@ package expectations
 import (
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -56,10 +57,10 @@ func aboutOf(t *trace.Trace) string {
 	switch {
 	case t.About != "":
 		return t.About
-	case t.Scenario != "":
-		return "What a good run of " + t.Scenario + " did."
+	case len(t.Timeline) == 0 && len(t.Windows) == 0: // of no run, whatever it is called
+		return "What a good capture shows: " + filepath.Base(t.Capture.File)
 	}
-	return "What a good capture shows: " + t.Capture.File
+	return "What a good run of " + t.Scenario + " did."
 }
 
 // onlyWindow gives the window of a run that has one, repeated or not.

@@ -118,7 +118,7 @@ func (p proof) rule(m measure, b bound) ruling {
 		r.verdict = verdict.Fail
 	case m.least >= b.low && m.most <= b.high:
 		r.verdict = verdict.Pass
-	case r.side == within && m.least >= b.low:
+	case r.side == within:
 		r.verdict, r.doubt = p.unseen(), p.doubt
 	default:
 		r.doubt = p.doubt

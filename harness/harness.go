@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/tollgate-iot/tollgate/expectations"
@@ -100,19 +99,18 @@ func prepare(s *scenario.Scenario, can plan.Abilities, vars map[string]string) (
 		return nil, nil, err
 	}
 	src, err := sourcesOf(s.Pos.File, s.Expect, known)
+	var set *expectations.Set
 	if err == nil {
-		_, err = src.parse()
+		set, err = src.parse()
+	}
+	if err == nil && p != nil {
+		err = set.CheckWindows(p.Windows())
 	}
 	var more scenario.Errors
 	if err != nil && !errors.As(err, &more) {
 		return nil, nil, err
 	}
-	for _, m := range more {
-		if !slices.ContainsFunc(errs, func(e *scenario.Error) bool { return e.Pos == m.Pos }) {
-			errs = append(errs, m) // the plan has said it already where both see it
-		}
-	}
-	return p, src, errs.Err()
+	return p, src, join(errs, more.Err())
 }
 
 // closeUnused closes what no run has taken over.

@@ -25,7 +25,7 @@ func Lint(file string) error {
 		_, err := expectations.Parse(file, 1, data)
 		return err
 	}
-	s, err := scenario.Parse(file, data)
+	s, err := parseScenario(file, data)
 	if err != nil {
 		return err
 	}

@@ -129,7 +129,33 @@ func Scenario(name string) (*scenario.Scenario, error) {
 	if err != nil {
 		return nil, &UsageError{err}
 	}
-	return scenario.Parse(file, data)
+	return parseScenario(file, data)
+}
+
+// parseScenario reads a scenario. Of one with mistakes the claims are read too, so that theirs are told with the others.
+func parseScenario(file string, data []byte) (*scenario.Scenario, error) {
+	s, err := scenario.Parse(file, data)
+	var errs scenario.Errors
+	if err == nil || s == nil || !errors.As(err, &errs) {
+		return s, err
+	}
+	src, err := sourcesOf(file, s.Expect, s.Vars)
+	if err == nil {
+		_, err = src.parse()
+	}
+	return nil, join(errs, err)
+}
+
+// join adds mistakes to others, unless they stand where one has been told of already. Any other error is left out.
+func join(errs scenario.Errors, err error) error {
+	var more scenario.Errors
+	errors.As(err, &more)
+	for _, m := range more {
+		if !slices.ContainsFunc(errs, func(e *scenario.Error) bool { return e.Pos == m.Pos }) {
+			errs = append(errs, m)
+		}
+	}
+	return errs.Err()
 }
 
 func scenarioSource(name string) (string, []byte, error) {

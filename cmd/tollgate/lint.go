@@ -55,7 +55,11 @@ func (a *app) lint(args []string) error {
 		a.code = exitNothing
 		return nil
 	}
-	_, err = fmt.Fprintf(a.out, "%d files checked, no mistake\n", checked)
+	noun := "files"
+	if checked == 1 {
+		noun = "file"
+	}
+	_, err = fmt.Fprintf(a.out, "%d %s checked, no mistake\n", checked, noun)
 	return err
 }
 

@@ -83,6 +83,6 @@ func simModel(want scenario.DeviceWant) (string, error) {
 		return fits[0], nil
 	}
 	var errs scenario.Errors
-	errs.Addf(want.Pos, "the simulated bench has no device with %s: its models are %v (--bench FILE names a real bench)", wanted(want), names(simulated))
+	errs.Addf(want.Pos, "the simulated bench has no device with %s: its models are %s (--bench FILE names a real bench)", wanted(want), strings.Join(names(simulated), ", "))
 	return "", errs
 }

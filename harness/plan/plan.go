@@ -4,6 +4,7 @@ package plan
 
 import (
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/tollgate-iot/tollgate/harness/scenario"
@@ -125,4 +126,22 @@ type Wanted struct {
 	MQTT    string
 	Packet  *scenario.PacketWant
 	Console *Match
+}
+
+// Windows gives the names of all windows that the plan's steps open, each once, in order.
+func (p *Plan) Windows() []string {
+	var names []string
+	var look func([]Step)
+	look = func(steps []Step) {
+		for i := range steps {
+			if w := steps[i].Window; w != "" && !slices.Contains(names, w) {
+				names = append(names, w)
+			}
+			look(steps[i].Steps)
+		}
+	}
+	look(p.Setup)
+	look(p.Steps)
+	look(p.Cleanup)
+	return names
 }

@@ -20,13 +20,10 @@ func Parse(file string, data []byte) (*Scenario, error) {
 	}
 	var errs Errors
 	s := language.Read(&errs, "the file", *root)
-	if err := errs.Err(); err != nil {
-		return nil, err
-	}
 	if s.Expect.Names == nil {
 		inline(&s.Expect, file, data, *root)
 	}
-	return &s, nil
+	return &s, errs.Err()
 }
 
 // Schema is the JSON Schema (draft 7) of scenario files, for editors. It is written from the tables that Parse reads by.
