@@ -63,12 +63,12 @@ func (t *Tracker) settledPhase(s *state, end int, seq uint32) (Phase, bool) {
 	return s.sides[end].phaseAt(seq)
 }
 
-// guessAt gives the likely phase of a byte that was not seen. A FIN takes up one number: whatever else of a hole before
-// it looks like the teardown is payload, of which what followed the hole still waits to be read.
+// guessAt gives the likely phase of a byte that was not seen. A FIN takes up one number: whatever else near it looks like
+// the teardown is payload, of which what followed a hole may still wait to be read.
 func (t *Tracker) guessAt(s *state, end int, seq uint32) Phase {
 	d := &s.sides[end]
 	phase, ok := d.phaseNear(seq)
-	payload := phase == TeardownPhase && d.flags&sideFIN != 0 && after(d.finEnd-1, seq)
+	payload := phase == TeardownPhase && d.flags&sideFIN != 0 && seq != d.finEnd-1
 	if ok && phase != TCPHandshake && !payload {
 		return phase
 	}
