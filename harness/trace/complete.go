@@ -118,6 +118,9 @@ func (e TapEvidence) judge() (holes []Hole, why string) {
 	if e.Truncated > 0 {
 		holes = append(holes, Hole{Kind: HoleCut, Flow: -1, Packets: e.Truncated, Reason: fmt.Sprintf("tap %s cut %s short", e.Name, packets(e.Truncated))})
 	}
+	for _, o := range e.Outages {
+		holes = append(holes, o.hole(e.Name))
+	}
 	if !e.ReadyBefore {
 		holes = append(holes, Hole{Kind: HoleTap, Flow: -1, Reason: fmt.Sprintf("tap %s was not capturing before the first step", e.Name)})
 	}
@@ -134,6 +137,19 @@ func (e TapEvidence) judge() (holes []Hole, why string) {
 	}
 	return holes, why
 }
+
+// hole makes of an outage the hole that it leaves.
+func (o Outage) hole(tap string) Hole {
+	h := Hole{Kind: HoleTap, From: o.From.UnixNano(), Flow: -1, Reason: fmt.Sprintf("tap %s did not capture from %s on, to the end of the run: %s", tap, clockTime(o.From), o.Cause)}
+	if !o.To.IsZero() {
+		h.To = o.To.UnixNano()
+		h.Reason = fmt.Sprintf("tap %s did not capture for %s, from %s on: %s", tap, o.To.Sub(o.From).Round(time.Millisecond), clockTime(o.From), o.Cause)
+	}
+	return h
+}
+
+// clockTime writes a moment of a run as its timeline does: the run's day is known.
+func clockTime(t time.Time) string { return t.UTC().Format("15:04:05.000") }
 
 func tapProof(taps []TapEvidence) string {
 	names := make([]string, len(taps))

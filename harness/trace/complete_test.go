@@ -50,6 +50,8 @@ func TestCompletenessOfARun(t *testing.T) {
 		"late":                    {Trace{Capture: unproven(), Evidence: Evidence{Taps: change(func(e *TapEvidence) { e.ReadyBefore = false })}}, Broken, "not capturing before"},
 		"not flushed":             {Trace{Capture: unproven(), Evidence: Evidence{Taps: change(func(e *TapEvidence) { e.Flushed = false })}}, Broken, "not flushed"},
 		"failed":                  {Trace{Capture: unproven(), Evidence: Evidence{Taps: change(func(e *TapEvidence) { e.Error = "pipe closed" })}}, Broken, "pipe closed"},
+		"an outage":               {Trace{Capture: unproven(), Evidence: Evidence{Taps: change(func(e *TapEvidence) { e.Outages = []Outage{{From: time.Unix(20, 0), To: time.Unix(24, 5e8), Cause: "ssh ended"}} })}}, Broken, "tap mirror did not capture for 4.5s, from 00:00:20.000 on: ssh ended"},
+		"an outage that lasts":    {Trace{Capture: unproven(), Evidence: Evidence{Taps: change(func(e *TapEvidence) { e.Outages = []Outage{{From: time.Unix(20, 0), Cause: "ssh ended"}} })}}, Broken, "did not capture from 00:00:20.000 on, to the end of the run: ssh ended"},
 		"a hole beats a good tap": {Trace{Capture: unproven(Hole{Flow: -1, Reason: "4 bytes"}), Evidence: Evidence{Taps: []TapEvidence{goodTap()}}}, Broken, "4 bytes"},
 		"carrier agrees":          {Trace{Capture: unproven(), Evidence: Evidence{Carrier: &CarrierCount{Packets: flow.Both[uint64]{10, 8}}}}, Whole, "counted the same"},
 		"carrier agrees on bytes": {Trace{Capture: unproven(), Account: Soracom, Evidence: Evidence{Carrier: &CarrierCount{Packets: flow.Both[uint64]{10, 8}, Bytes: flow.Both[uint64]{1134, 1220}}}}, Whole, "counted the same"},
@@ -99,6 +101,25 @@ func TestCompletenessOfAScope(t *testing.T) {
 			require.Equal(t, Unproven, got.State, "a mirror that loses packets elsewhere proves nothing here")
 			require.Contains(t, got.Reasons[0], "holes elsewhere")
 		})
+	}
+}
+
+// An outage breaks what it overlaps, and takes the proof from the rest.
+func TestCompletenessBesideAnOutage(t *testing.T) {
+	at := func(s int64) time.Time { return time.Unix(s, 0) }
+	over, lasting := Outage{From: at(20), To: at(25), Cause: "c"}, Outage{From: at(60), Cause: "c"}
+	tap := goodTap()
+	tap.Outages = []Outage{over, lasting}
+	run := &Trace{Capture: unproven(), Evidence: Evidence{Taps: []TapEvidence{tap}}}
+	for name, c := range map[string]struct {
+		from, to int64
+		state    State
+	}{
+		"before": {1, 20, Unproven}, "into the first": {1, 21, Broken}, "within": {21, 22, Broken}, "between": {26, 60, Unproven},
+		"into the last": {26, 61, Broken}, "long after": {1000, 2000, Broken},
+	} {
+		got := run.Completeness(Scope{From: at(c.from), To: at(c.to)})
+		require.Equal(t, c.state, got.State, name)
 	}
 }
 

@@ -44,7 +44,7 @@ type analysis struct {
 	follow  *pipeline
 	gre     greSequences
 	tunnels [packet.NumTunnels]uint64
-	decoded uint64
+	decoded uint64 // packets, and fragments with a mirror's number
 	bytes   uint64
 	cuts    spans
 	drops   spans
@@ -102,6 +102,8 @@ func (a *analysis) readAll(in *pcap.Reader) error {
 		switch a.decoder.Decode(f, p) {
 		case packet.Undecodable:
 			a.out.Undecodable++
+		case packet.Held:
+			a.fragment(p)
 		case packet.Decoded:
 			a.packet(p)
 		}
@@ -154,11 +156,25 @@ func (a *analysis) tunnel(p *packet.Packet) {
 	}
 }
 
-// orphan takes a fragment of a datagram that never became whole.
+// fragment takes a fragment whose datagram is not whole yet: the mirror's number that it came with, and the fragments that
+// were given up meanwhile. Of those the decoder keeps only so many, so they can't wait for the end of a capture of days.
+func (a *analysis) fragment(p *packet.Packet) {
+	if p.HasGRESeq {
+		a.decoded++
+		a.gre.add(p)
+	}
+	a.decoder.Abandoned(a.orphan)
+}
+
+// orphan takes a fragment of a datagram that never became whole. A number that it came with has been counted.
 func (a *analysis) orphan(p *packet.Packet) {
+	if !p.HasGRESeq {
+		a.decoded++
+	}
+	a.tunnel(p)
 	slot := a.follow.slot()
 	*slot = *p
-	a.packet(slot)
+	a.follow.take(slot)
 }
 
 // flowDone takes a flow that the tracker lets go. Traffic between strangers, where the devices are told, is left out.

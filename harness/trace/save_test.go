@@ -29,7 +29,7 @@ func aRun() *trace.Trace {
 			{Time: begin, Clock: "carrier", Kind: trace.EventCarrier, Name: "session.created"},
 		},
 		Windows:  []trace.Window{{Name: "get", From: begin, To: begin.Add(time.Minute)}, {Name: "cycle", Index: 2, From: begin, To: begin}},
-		Evidence: trace.Evidence{Taps: []trace.TapEvidence{{Name: "mirror", ReadyBefore: true, Received: 17}}, Carrier: &trace.CarrierCount{Packets: flow.Both[uint64]{10, 7}}},
+		Evidence: trace.Evidence{Taps: []trace.TapEvidence{{Name: "mirror", ReadyBefore: true, Received: 17, Outages: []trace.Outage{{From: begin, To: begin.Add(time.Second), Cause: "ssh: Broken pipe"}, {From: begin.Add(time.Minute), Cause: "again"}}}}, Carrier: &trace.CarrierCount{Packets: flow.Both[uint64]{10, 7}}},
 		Analysis: trace.Options{Devices: []netip.Prefix{netip.MustParsePrefix("10.213.0.0/16")}, VXLANPorts: []uint16{8472}, SameMirror: true, Idle: time.Hour, Linger: time.Minute},
 	}
 }

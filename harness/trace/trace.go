@@ -188,6 +188,15 @@ type TapEvidence struct {
 	Dropped      uint64 `json:"dropped"` // by kernel, by socket, by us
 	Truncated    uint64 `json:"truncated"`
 	Error        string `json:"error,omitempty"`
+	// Outages are the spans in which it did not capture though the run went on, oldest first.
+	Outages []Outage `json:"outages,omitempty"`
+}
+
+// Outage is a span in which a tap did not capture: everything in it may be missing.
+type Outage struct {
+	From  time.Time `json:"from"`        // bench clock
+	To    time.Time `json:"to,omitzero"` // zero: it lasted to the end of the run
+	Cause string    `json:"cause"`
 }
 
 // CarrierCount is the carrier's own count of the device's traffic.
