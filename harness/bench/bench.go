@@ -104,6 +104,21 @@ type Tap interface {
 	Close() error
 }
 
+// Outage is a span in which a tap did not capture although its run went on: the way to its source broke, its writer
+// died, a session had to be begun anew. Nothing is known of the packets of that time.
+type Outage struct {
+	From  time.Time // bench clock: no later than the first moment at which a packet could be missed
+	To    time.Time // when it captured again; zero while the outage lasts
+	Cause string    // a person's words: what broke, as far as it is known
+}
+
+// Restarting is a Tap that begins anew by itself where its source broke. Its Err stays nil while it tries; Flush fails
+// while an outage lasts. Every hole that a restart leaves is told.
+type Restarting interface {
+	// Outages are all since Start, oldest first; they may be asked for at any time, after Close too.
+	Outages() []Outage
+}
+
 // Bench is a set of things ready for one run of one device.
 type Bench struct {
 	Name    string

@@ -36,6 +36,13 @@ func (r *run) await(ctx context.Context, s *plan.Step, begin time.Time) (time.Ti
 	switch {
 	case s.Await.Event != "":
 		return at, r.untold(ctx, s.Await.Event, fault)
+	case s.Await.Quiet > 0:
+		if _, deaf := r.wire.deaf(begin); deaf != nil {
+			return at, fmt.Errorf("%s, and %w", fault.reason, deaf)
+		}
+		if blind := r.wire.blind(); blind != nil {
+			return at, blind
+		}
 	case s.Await.Console == nil:
 		if blind := r.wire.blind(); blind != nil {
 			return at, blind
@@ -127,6 +134,10 @@ func (r *run) untilQuiet(quiet time.Duration, begin time.Time) time.Duration {
 	last := r.wire.lastPacket()
 	if last.IsZero() {
 		last = begin
+	}
+	// While no tap listened the device was not heard to be quiet.
+	if deaf, _ := r.wire.deaf(begin); deaf.After(last) {
+		last = deaf
 	}
 	return last.Add(quiet).Sub(r.bench.Clock.Now())
 }

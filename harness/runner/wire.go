@@ -315,6 +315,32 @@ func (w *wire) blind() error {
 	return nil
 }
 
+// outages gives the spans in which a tap did not capture though it goes on, none where it never begins anew.
+func outages(tap bench.Tap) []bench.Outage {
+	if r, ok := tap.(bench.Restarting); ok {
+		return r.Outages()
+	}
+	return nil
+}
+
+// deaf gives the last moment at or after a time at which a tap did not capture: now while an outage lasts. Its error
+// says what was not seen, nil where the taps captured all the time.
+func (w *wire) deaf(since time.Time) (last time.Time, err error) {
+	for _, t := range w.tapped {
+		for _, o := range outages(t.tap) {
+			to := o.To
+			if to.IsZero() {
+				to = w.clock.Now()
+			}
+			if to.Before(since) || to.Before(last) {
+				continue
+			}
+			last, err = to, fmt.Errorf("tap %s did not capture for %s of it: %s", t.tap.Name(), to.Sub(o.From).Round(time.Millisecond), o.Cause)
+		}
+	}
+	return last, err
+}
+
 // flush waits until all that reached the taps has been taken.
 func (w *wire) flush(ctx context.Context) {
 	ctx, cancel := w.clock.WithTimeout(ctx, flushTime)
@@ -337,6 +363,12 @@ func (w *wire) flush(ctx context.Context) {
 func (w *wire) finish(ctx context.Context) {
 	w.flush(ctx)
 	for _, t := range w.tapped {
+		for _, o := range outages(t.tap) {
+			w.record.note(trace.Event{Time: o.From, Kind: trace.EventTap, Name: t.tap.Name(), State: "outage", Text: o.Cause})
+			if !o.To.IsZero() {
+				w.record.note(trace.Event{Time: o.To, Kind: trace.EventTap, Name: t.tap.Name(), State: "restarted"})
+			}
+		}
 		switch err := t.tap.Err(); {
 		case err != nil:
 			w.tapEvent(t, "failed", err.Error())
@@ -353,6 +385,9 @@ func (w *wire) close() error {
 		t.tap.Close()
 		stats := t.tap.Stats()
 		t.evidence.Received, t.evidence.Dropped, t.evidence.Truncated = stats.Received, stats.Dropped, stats.Truncated
+		for _, o := range outages(t.tap) {
+			t.evidence.Outages = append(t.evidence.Outages, trace.Outage{From: o.From, To: o.To, Cause: w.record.mask(o.Cause)})
+		}
 		if failed != nil {
 			t.evidence.Error = w.record.mask(failed.Error())
 		}
