@@ -78,6 +78,12 @@ func classicMagic(head []byte) (classic, bool) {
 	return classic{}, false
 }
 
+// classicVersion is version 2.4 as a little-endian reader sees it, major first.
+const classicVersion = 4<<16 | 2
+
+// isMagic says whether a number is that of a pcap file, in the file's own byte order.
+func isMagic(n uint32) bool { return n == magicMicro || n == magicNano || n == magicModified }
+
 func (c *classic) uint16(b []byte) uint16 {
 	v := binary.LittleEndian.Uint16(b)
 	if c.swap {
@@ -106,6 +112,9 @@ func (r *Reader) readClassic(rec *Record) error {
 	captured, length := binary.LittleEndian.Uint32(h[8:]), binary.LittleEndian.Uint32(h[12:])
 	if c.odd {
 		seconds, fraction, captured, length = c.straighten(seconds, fraction, captured, length)
+	}
+	if captured == 0 && length == 0 && fraction == classicVersion && isMagic(seconds) {
+		return r.damage("another capture's header stands where a record should: two captures were written one after the other")
 	}
 	if captured > MaxRecord {
 		return r.damage("the next record claims %d bytes, and at most %d are believed", captured, MaxRecord)

@@ -32,6 +32,7 @@ type sections struct {
 	base       int  // index over the whole file of the section's first interface
 	interfaces []netInterface
 	past       uint64 // drops of the sections before
+	unfinished bool   // a section is a Recording that was not written to its end
 
 	commentable []byte // options of the record given last
 }
@@ -109,7 +110,21 @@ func (r *Reader) section() error {
 	if length < 28 || length%4 != 0 {
 		return r.damage("a section header claims %d bytes", length)
 	}
+	if n.uint64(h[LengthAt:]) == notKnown && r.recording(length) {
+		n.unfinished = true
+	}
 	return r.skip(blockSection, length)
+}
+
+// recording says whether the section header at the source's position, of so many bytes, is a Recording's.
+func (r *Reader) recording(length uint32) (is bool) {
+	if length > maxBlock || !r.src.need(int(length)) {
+		return false
+	}
+	r.ng.options(r.src.rest()[24:length-4], func(code uint16, value []byte) {
+		is = is || code == optApplication && string(value) == Recording
+	})
+	return is
 }
 
 // skip passes over a block that is not looked into, however long it is.

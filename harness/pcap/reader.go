@@ -78,8 +78,12 @@ func (r *Reader) Format() string {
 // Compression gives "gzip", "zstd" or "".
 func (r *Reader) Compression() string { return r.compression }
 
-// Cut says whether the file ended inside a record. It is settled once Next has given io.EOF.
-func (r *Reader) Cut() bool { return r.cut }
+// Cut says whether the file ended inside a record, or is a Recording that was not written to its end. It is settled once
+// Next has given io.EOF.
+func (r *Reader) Cut() bool { return r.cut || r.Unfinished() }
+
+// Unfinished says that the file is a Recording whose writer has not completed it: it was killed, or still writes.
+func (r *Reader) Unfinished() bool { return r.ng != nil && r.ng.unfinished }
 
 // Drops gives the packets that were lost before they could be recorded, as far as the file has said so up to now.
 // Where an interface's statistics and its packets' own counts both speak, the larger counts.

@@ -14,6 +14,20 @@ type Section struct {
 	Comment                   string
 }
 
+// Recording is the Section.Application of captures that tell when they are complete: their writer sets the section's
+// length (at LengthAt) when it has written the last block. One whose length is not known was not written to its end,
+// and Reader.Cut says so. Other tools that write such a capture anew put their own name there.
+const Recording = "tollgate recording"
+
+// LengthAt is where in a section its header has the section's length, as SectionLength writes it.
+const LengthAt = 16
+
+// SectionLength gives the eight bytes that stand at LengthAt in a section whose header is followed by so many bytes
+// (section 4.1 of the pcapng draft).
+func SectionLength(following int64) []byte {
+	return binary.LittleEndian.AppendUint64(nil, uint64(following))
+}
+
 // Interface is where packets of a capture come from.
 type Interface struct {
 	Name    string // "tap0"; left out where empty
@@ -29,17 +43,29 @@ type Stats struct {
 	Dropped  uint64 // packets lost for lack of room
 }
 
-// Writer writes a pcapng capture of one section, little-endian, its times in nanoseconds. It is buffered; Flush after a
-// record makes it readable at the other end of a pipe. An error of the output stays. It is not safe for concurrent use.
+// Writer writes a pcapng capture of one section, little-endian, its times in nanoseconds. That of NewWriter is buffered;
+// Flush after a record makes it readable at the other end of a pipe. An error of the output stays there. A Writer is not
+// safe for concurrent use.
 type Writer struct {
-	out        *bufio.Writer
+	out        io.Writer
+	buffer     *bufio.Writer // nil where every block is written at once
 	interfaces int
 	block      []byte
 }
 
 // NewWriter writes a section header and the interfaces, numbered from 0; more can be added later.
 func NewWriter(out io.Writer, section Section, interfaces ...Interface) (*Writer, error) {
-	w := &Writer{out: bufio.NewWriterSize(out, readSize)}
+	buffer := bufio.NewWriterSize(out, readSize)
+	return begin(&Writer{out: buffer, buffer: buffer}, section, interfaces)
+}
+
+// NewBlockWriter is NewWriter for an output that has its own buffer: each block is one call of out.Write, the first one
+// the section header.
+func NewBlockWriter(out io.Writer, section Section, interfaces ...Interface) (*Writer, error) {
+	return begin(&Writer{out: out}, section, interfaces)
+}
+
+func begin(w *Writer, section Section, interfaces []Interface) (*Writer, error) {
 	w.begin(blockSection)
 	w.uint32(byteOrderMagic)
 	w.uint16(1)
@@ -120,7 +146,10 @@ func (w *Writer) WriteStats(number int, s Stats) error {
 
 // Flush hands everything written to the output.
 func (w *Writer) Flush() error {
-	if err := w.out.Flush(); err != nil {
+	if w.buffer == nil {
+		return nil
+	}
+	if err := w.buffer.Flush(); err != nil {
 		return fmt.Errorf("write capture: %w", err)
 	}
 	return nil

@@ -2,6 +2,7 @@ package pcap
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"math"
 	"strings"
@@ -153,4 +154,56 @@ func TestWriterErrors(t *testing.T) {
 	require.ErrorContains(t, w.WriteStats(0, Stats{}), "disk full")
 	_, err = w.AddInterface(Interface{})
 	require.ErrorContains(t, err, "disk full")
+}
+
+func TestBlockWriter(t *testing.T) {
+	var calls blocks
+	w, err := NewBlockWriter(&calls, Section{Application: Recording}, Interface{Name: "tap0", Link: LinkEthernet})
+	require.NoError(t, err)
+	require.NoError(t, w.Write(Record{Time: 1, Data: []byte("abc")}))
+	require.NoError(t, w.WriteStats(0, Stats{Time: 2, Received: 1}))
+	require.NoError(t, w.Flush(), "there is nothing to flush")
+	require.Len(t, calls, 4, "a call for each block")
+	for _, b := range calls {
+		require.Equal(t, uint32(len(b)), binary.LittleEndian.Uint32(b[4:]), "a call is a block")
+	}
+}
+
+type blocks [][]byte
+
+func (b *blocks) Write(p []byte) (int, error) {
+	*b = append(*b, bytes.Clone(p))
+	return len(p), nil
+}
+
+// A recording without its length was not written to its end, wherever it was cut; other captures may leave it out.
+func TestUnfinishedRecording(t *testing.T) {
+	for _, application := range []string{Recording, "tollgate"} {
+		var file bytes.Buffer
+		w, err := NewWriter(&file, Section{Application: application}, Interface{Link: LinkEthernet})
+		require.NoError(t, err)
+		require.NoError(t, w.Write(Record{Time: 1, Data: []byte("abc")}))
+		require.NoError(t, w.Flush())
+		whole := bytes.Clone(file.Bytes())
+		header := binary.LittleEndian.Uint32(whole[4:])
+		copy(whole[LengthAt:], SectionLength(int64(len(whole))-int64(header)))
+
+		for _, c := range []struct {
+			file            []byte
+			records         int
+			unfinished, cut bool
+		}{
+			{file.Bytes(), 1, application == Recording, application == Recording},
+			{whole, 1, false, false},
+			{whole[:len(whole)-1], 0, false, true},
+		} {
+			r, err := NewReader(bytes.NewReader(c.file))
+			require.NoError(t, err)
+			got, err := readAll(r)
+			require.NoError(t, err)
+			require.Len(t, got, c.records)
+			require.Equal(t, c.unfinished, r.Unfinished())
+			require.Equal(t, c.cut, r.Cut())
+		}
+	}
 }
