@@ -257,3 +257,61 @@ func TestSegmentsDoNotMatter(t *testing.T) {
 		require.Equal(t, a[0].Exchanges, b[0].Exchanges)
 	})
 }
+
+// TestDetailChangesNoNumber is the law that what is counted does not depend on whether flows are kept, whatever the mirror
+// lost, delivered late, or saw sent again.
+func TestDetailChangesNoNumber(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		c := conversation{packets: drawConversation(t)}
+		var packets []packet.Packet
+		for _, p := range c.packets {
+			switch rapid.IntRange(0, 15).Draw(t, "fate") {
+			case 0: // lost
+			case 1: // sent again later
+				at := rapid.IntRange(0, len(packets)).Draw(t, "place")
+				packets = slices.Insert(packets, at, p)
+			case 2:
+				p.Ack += uint32(rapid.IntRange(-3, 3).Draw(t, "ack"))
+				packets = append(packets, p)
+			case 3:
+				p.Seq += uint32(rapid.IntRange(-3, 3).Draw(t, "seq"))
+				packets = append(packets, p)
+			default:
+				packets = append(packets, p)
+			}
+		}
+		for i := range packets { // times rise; identifications tell no order
+			packets[i].Time, packets[i].IPID = int64(i)*int64(40*time.Millisecond), uint16(i*7919)
+		}
+		require.Equal(t, phasesSeen(Options{}, packets), phasesSeen(Options{KeepFlows: true}, packets), "%s", dumped(packets))
+	})
+}
+
+// phasesSeen gives every phase of every flow with its count and bytes, as text.
+func phasesSeen(o Options, packets []packet.Packet) string {
+	var b strings.Builder
+	o.Done = func(f *Flow) {
+		for p := range f.Phases {
+			for d, n := range f.Phases[p] {
+				if n.Packets > 0 {
+					fmt.Fprintln(&b, f.ID, Phase(p), Direction(d), n.Packets, n.Bytes)
+				}
+			}
+		}
+	}
+	tracker := NewTracker(o)
+	for i := range packets {
+		tracker.Add(&packets[i])
+	}
+	tracker.Flush()
+	return b.String()
+}
+
+// dumped lists packets for a message.
+func dumped(packets []packet.Packet) string {
+	var b strings.Builder
+	for _, p := range packets {
+		fmt.Fprintf(&b, "%d → %d flags %#x seq %d ack %d payload %.40q\n", p.SrcPort, p.DstPort, p.Flags, p.Seq, p.Ack, p.Payload)
+	}
+	return b.String()
+}

@@ -57,8 +57,10 @@ func (t *Tracker) settledPhase(s *state, end int, seq uint32) (Phase, bool) {
 	if t.unseen(s, end, seq) {
 		return Other, false
 	}
-	if m := t.hasMore(s); m != nil && m.queue.holds(end, seq) {
-		return Other, false
+	if m := t.hasMore(s); m != nil {
+		if _, undecided := m.queue.holds(end, seq); undecided {
+			return Other, false
+		}
 	}
 	return s.sides[end].phaseAt(seq)
 }

@@ -40,7 +40,8 @@ const (
 	inOrder fate = iota
 	ahead        // beyond the next expected number
 	reordered
-	repeated // seen before, or filling a hole too late to be reordering
+	resent   // sent again, and some of it not seen before: it fills a hole too late to be reordering, or reaches further
+	repeated // seen before
 	old      // without payload or flags, behind the newest
 )
 
@@ -154,6 +155,8 @@ func (t *Tracker) placeLate(s *state, end int, p *packet.Packet, length uint32) 
 	if d.flags&sideSYN == 0 && after(d.base, p.Seq) && d.next-p.Seq < maxWindow {
 		if !after(to, d.base) && (p.Flags&packet.SYN != 0 || s.sinceStart(p.Time)-d.lastAt <= uint32(t.patience(s)/100_000)) {
 			f = reordered
+		} else {
+			f = resent
 		}
 		d.base = p.Seq
 	}
@@ -164,6 +167,9 @@ func (t *Tracker) placeLate(s *state, end int, p *packet.Packet, length uint32) 
 	}
 	if after(to, d.next) {
 		d.next = to
+		if f == repeated {
+			f = resent
+		}
 	}
 	return f
 }
@@ -223,7 +229,7 @@ func (t *Tracker) fill(s *state, end int, p *packet.Packet, from, to uint32) (fa
 		}
 		filled = true
 		if t.tooLate(s, end, p, &h) {
-			f = repeated
+			f = resent
 			m.settle(end, &h)
 		}
 		left, right := h, h

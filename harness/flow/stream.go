@@ -45,7 +45,8 @@ type queue struct {
 
 type queued struct {
 	segment
-	pending // how the packet was counted
+	pending      // how the packet was counted
+	aside   bool // it has its phase, and waits only for its detail to be read
 }
 
 const (
@@ -67,23 +68,23 @@ func (q *queue) keepBuffer(b []byte) {
 	}
 }
 
-// holds says whether the byte at a sequence number of an end waits in the queue.
-func (q *queue) holds(end int, seq uint32) bool {
+// holds says whether the byte at a sequence number of an end waits in the queue; undecided, whether it waits for its phase.
+func (q *queue) holds(end int, seq uint32) (waits, undecided bool) {
 	for i := range q.items {
 		it := &q.items[i]
 		if it.segment.end == end && !after(it.seq, seq) && after(it.seq+uint32(it.size), seq) {
-			return true
+			waits, undecided = true, undecided || !it.aside
 		}
 	}
-	return false
+	return waits, undecided
 }
 
-func (q *queue) push(seg *segment, p pending) {
+func (q *queue) push(seg *segment, p pending, aside bool) {
 	var b []byte
 	if n := len(q.spare); n > 0 {
 		b, q.spare = q.spare[n-1], q.spare[:n-1]
 	}
-	it := queued{segment: *seg, pending: p}
+	it := queued{segment: *seg, pending: p, aside: aside}
 	it.data = append(b, seg.data...)
 	q.items = append(q.items, it)
 	q.bytes += len(it.data)
@@ -103,31 +104,65 @@ func (t *Tracker) payloadPhase(h uint32, s *state, end int, p *packet.Packet, f 
 	if p.Flags&packet.SYN != 0 {
 		from++
 	}
-	if s.app == appPlain || s.app == appDNS && !t.detail {
-		phase := s.plain(end)
-		if s.app == appDNS {
-			phase = DNS
-		}
-		if f != repeated {
-			d.note(from, from+uint32(p.PayloadLen), phase)
-		}
-		return phase
-	}
 	seg := segment{end: end, seq: from, ack: p.Ack, size: p.PayloadLen, data: p.Payload, number: p.Number, time: p.Time}
 	if p.Flags&packet.ACK == 0 {
 		seg.ack = s.sides[1-end].base
 	}
-	if s.app == appUnknown && s.more == 0 && t.opens(s, &seg) {
-		if s.app = t.detect(s, &seg); s.app == appPlain || s.app == appDNS && !t.detail {
-			return t.payloadPhase(h, s, end, p, f)
-		}
+	if s.app == appUnknown && t.opens(s, &seg) {
+		s.app = t.detect(s, &seg)
 	}
-	return t.read(h, s, &seg)
+	if !s.app.simple() {
+		return t.read(h, s, &seg)
+	}
+	phase := s.simplePhase(end)
+	if f != repeated {
+		d.note(from, from+uint32(p.PayloadLen), phase)
+	}
+	if t.detail && s.app != appPlain {
+		t.read(h, s, &seg)
+	}
+	return phase
 }
 
-// opens says whether a segment is certainly the first of its direction: then no queue is needed to know the protocol.
+// simple says of a protocol that the phase of its payload needs no reading: what is read of it is detail, which changes
+// no number.
+func (a app) simple() bool { return a == appPlain || a == appHTTP || a == appDNS }
+
+// simplePhase is the phase of an end's payload where the protocol is simple.
+func (s *state) simplePhase(end int) Phase {
+	if s.app == appDNS {
+		return DNS
+	}
+	return s.plain(end)
+}
+
+// simplify gives what waits in the queue its phase, for the protocol has turned out to be simple.
+func (t *Tracker) simplify(s *state, m *more) {
+	q := &m.queue
+	for i := range q.items {
+		it := &q.items[i]
+		if it.aside {
+			continue
+		}
+		it.aside = true
+		phase, from, to := s.simplePhase(it.segment.end), it.seq, it.seq+uint32(it.size)
+		if after(q.parsed[it.segment.end], from) {
+			from = q.parsed[it.segment.end]
+		}
+		if after(to, from) {
+			s.sides[it.segment.end].note(from, to, phase)
+		}
+		t.reclassify(s, &it.pending, phase)
+	}
+}
+
+// opens says whether a segment is certainly the first of its direction and nothing is awaited: then no queue is needed to
+// know the protocol.
 func (t *Tracker) opens(s *state, seg *segment) bool {
 	d := &s.sides[seg.end]
+	if m := t.hasMore(s); m != nil && len(m.queue.items) > 0 || (d.flags|s.sides[1-seg.end].flags)&sideHoles != 0 {
+		return false
+	}
 	return d.flags&sideSYN == 0 || seg.seq == d.base+1
 }
 
@@ -142,7 +177,8 @@ func (t *Tracker) read(h uint32, s *state, seg *segment) Phase {
 			q.parsed[seg.end] = d.base + 1
 		}
 	}
-	if !after(seg.seq+uint32(seg.size), q.parsed[seg.end]) || q.holds(seg.end, seg.seq) {
+	aside := s.app.simple()
+	if waits, _ := q.holds(seg.end, seg.seq); waits || !after(seg.seq+uint32(seg.size), q.parsed[seg.end]) {
 		if phase, ok := t.settledPhase(s, seg.end, seg.seq); ok {
 			return phase
 		}
@@ -150,14 +186,14 @@ func (t *Tracker) read(h uint32, s *state, seg *segment) Phase {
 	}
 	if !t.ready(s, m, seg) {
 		guess := t.streamGuess(s, seg.end)
-		q.push(seg, pending{end: seg.end, time: seg.time, phase: guess, kept: m.nextKept(), weight: t.weight})
+		q.push(seg, pending{end: seg.end, time: seg.time, phase: guess, kept: m.nextKept(), weight: t.weight}, aside)
 		t.wheel.hasten(&t.slab, h, s, t.wheel.now+1)
 		if len(q.items) >= maxQueued || q.bytes >= maxQueuedBytes {
 			t.giveUp(s, m)
 		}
 		return guess
 	}
-	phase := t.deliver(s, m, seg)
+	phase := t.deliver(s, m, seg, aside)
 	if len(q.items) > 0 {
 		t.drain(s, m)
 	}
@@ -191,7 +227,7 @@ func (t *Tracker) ready(s *state, m *more, seg *segment) bool {
 }
 
 // deliver has a segment read whose turn it is, less what was read of it before.
-func (t *Tracker) deliver(s *state, m *more, seg *segment) Phase {
+func (t *Tracker) deliver(s *state, m *more, seg *segment, aside bool) Phase {
 	parsed := &m.queue.parsed[seg.end]
 	first := seg.seq
 	phase, known := Other, false
@@ -203,7 +239,13 @@ func (t *Tracker) deliver(s *state, m *more, seg *segment) Phase {
 	}
 	p := t.feed(s, m, seg)
 	*parsed = seg.seq + uint32(seg.size)
+	if aside {
+		return s.simplePhase(seg.end)
+	}
 	s.sides[seg.end].note(seg.seq, *parsed, p)
+	if s.app.simple() && len(m.queue.items) > 0 {
+		t.simplify(s, m)
+	}
 	if known {
 		return phase
 	}
@@ -217,7 +259,7 @@ func (t *Tracker) drain(s *state, m *more) {
 		end := it.segment.end
 		if !after(it.seq+uint32(it.size), m.queue.parsed[end]) {
 			gone := m.queue.take(i) // overtaken by a segment that was sent again
-			if phase, ok := s.sides[end].phaseAt(gone.seq); ok {
+			if phase, ok := s.sides[end].phaseAt(gone.seq); ok && !gone.aside {
 				t.reclassify(s, &gone.pending, phase)
 			}
 			m.queue.keepBuffer(gone.data)
@@ -234,8 +276,10 @@ func (t *Tracker) drain(s *state, m *more) {
 func (t *Tracker) deliverQueued(s *state, m *more, i int) {
 	it := m.queue.take(i)
 	buffer := it.data
-	phase := t.deliver(s, m, &it.segment)
-	t.reclassify(s, &it.pending, phase)
+	phase := t.deliver(s, m, &it.segment, it.aside)
+	if !it.aside {
+		t.reclassify(s, &it.pending, phase)
+	}
 	m.queue.keepBuffer(buffer)
 }
 

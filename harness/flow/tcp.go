@@ -85,7 +85,7 @@ func (t *Tracker) markFate(s *state, end int, f fate, length uint32) Mark {
 	case reordered:
 		t.more(s).sides[end].outOfOrder++
 		return OutOfOrder
-	case repeated:
+	case resent, repeated:
 		if length > 0 {
 			t.more(s).sides[end].retransmissions++
 			return Retransmission
