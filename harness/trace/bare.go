@@ -2,6 +2,7 @@ package trace
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -29,23 +30,35 @@ func (p *provenPayload) add(f *flow.Flow) {
 
 // completeness judges the packets by themselves: what a bare capture can say. The run's own evidence comes on top
 // (Trace.Completeness).
-func (a *analysis) completeness(drops uint64) Completeness {
+func (a *analysis) completeness() Completeness {
 	c := a.out
-	holes := a.fileHoles(drops)
-	holes = append(holes, a.gre.holes()...)
-	holes = append(holes, idHoles(a.follow.tracker.IPIDHoles())...)
+	holes := a.fileHoles(a.reported)
+	if !a.opt.Filtered {
+		holes = append(holes, a.gre.holes()...)
+	}
+	holes = append(holes, idHoles(a.ownIDs(a.follow.tracker.IPIDHoles()))...)
 	holes = append(holes, a.holes.all()...)
 	out := Completeness{Holes: holes, Missing: a.holes.missing}
 	switch {
 	case len(holes) > 0:
 		out.State, out.Reasons = Broken, holeReasons(holes)
-	case c.Frames > 0 && a.gre.whole(a.decoded):
+	case c.Frames > 0 && !a.opt.Filtered && a.gre.whole(a.decoded):
 		out.State = Whole
-		out.Reasons = []string{fmt.Sprintf("the mirror's GRE sequence numbers run without a gap over all %s", packets(a.decoded))}
+		out.Reasons = []string{greProof(a.decoded)}
 	default:
 		out.Reasons = a.whyUnproven()
 	}
 	return out
+}
+
+// ownIDs leaves out, where other devices' packets are not all in the capture, the holes that this makes in theirs.
+func (a *analysis) ownIDs(gaps []flow.IDHole) []flow.IDHole {
+	if !a.opt.Filtered {
+		return gaps
+	}
+	return slices.DeleteFunc(gaps, func(g flow.IDHole) bool {
+		return g.Device.IsValid() && !slices.ContainsFunc(a.opt.Devices, func(p netip.Prefix) bool { return p.Contains(g.Device) })
+	})
 }
 
 // fileHoles gives what the file itself says was lost.
@@ -57,7 +70,10 @@ func (a *analysis) fileHoles(drops uint64) []Hole {
 		out = append(out, Hole{Kind: HoleDrops, From: c.First, Flow: -1, Packets: n, Reason: packets(n) + " dropped while capturing, as the file's statistics say"})
 	}
 	out = append(out, a.cuts.holes(HoleCut, func(n uint64) string { return packets(n) + " cut short in the capture" })...)
-	if c.Cut {
+	switch {
+	case a.unfinished:
+		out = append(out, Hole{Kind: HoleCut, From: c.Last, Flow: -1, Reason: "the recording was not written to its end: its writer was killed, or still writes"})
+	case c.Cut:
 		out = append(out, Hole{Kind: HoleCut, From: c.Last, Flow: -1, Reason: "the file ends inside a record"})
 	}
 	if c.Damage != "" {
@@ -102,6 +118,8 @@ func (a *analysis) whyUnproven() []string {
 	}
 	why := "the mirror's packets carry no sequence numbers"
 	switch {
+	case a.opt.Filtered:
+		why = "other devices' packets were left out of the record, and what they prove is told beside it"
 	case a.gre.packets > 0 && a.gre.packets < a.decoded:
 		why = fmt.Sprintf("only %s of %s carry the mirror's GRE sequence numbers", Thousands(a.gre.packets), packets(a.decoded))
 	case a.gre.packets > 0:

@@ -94,6 +94,13 @@ func (t *Trace) evidence() (holes []Hole, proofs, doubts []string) {
 			doubts = append(doubts, why)
 		}
 	}
+	holes = append(holes, t.Evidence.Recording.judge(t.Capture.Frames)...)
+	if m := t.Evidence.Mirror; m != nil {
+		holes = append(holes, m.Holes...)
+		if m.Whole != "" {
+			proofs = append(proofs, m.Whole)
+		}
+	}
 	if sure && len(holes) == 0 {
 		proofs = append(proofs, tapProof(t.Evidence.Taps))
 	}

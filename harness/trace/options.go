@@ -13,6 +13,9 @@ type Options struct {
 	VXLANPorts []uint16 `json:"vxlan_ports,omitempty"`
 	// SameMirror says that every tunnel, VLAN and VNI shows the same network: equal 5-tuples are one flow.
 	SameMirror bool `json:"same_mirror,omitempty"`
+	// Filtered says that packets of other devices than Devices were left out of the capture: what numbers the mirror gave,
+	// and how others' packets run, is not to be judged by it (MirrorEvidence tells of that).
+	Filtered bool `json:"filtered,omitempty"`
 	// KeepFlows keeps the flows and the devices' sums. Without it only Total is made, and memory grows with the flows
 	// that are open at a time, and by some 60 bytes for each device's address, never with the flows seen.
 	KeepFlows bool `json:"-"`

@@ -28,12 +28,11 @@ func Read(r io.Reader, name string, o Options) (*Capture, error) {
 	}
 	a := newAnalysis(name, o)
 	err = a.readAll(in)
-	a.decoder.Orphans(a.orphan)
-	a.follow.close()
+	a.end()
 	if err != nil {
 		return nil, fmt.Errorf("read capture %s: %w", name, err)
 	}
-	return a.finish(in)
+	return a.finish()
 }
 
 // analysis is one capture being read.
@@ -53,6 +52,10 @@ type analysis struct {
 	linkOK  bool
 	prev    int64 // time of the frame before
 
+	file       string // which one is being read, for messages; "" where there is only one
+	reported   uint64 // drops by what the files say all in all
+	unfinished bool   // a file is a recording that was not written to its end
+
 	// What the tracker's goroutine adds up, until the pipeline is closed.
 	sums    sums
 	holes   holeList
@@ -71,15 +74,30 @@ func newAnalysis(name string, o Options) *analysis {
 	return a
 }
 
-// readAll is the loop over all frames. Nothing in it allocates once the decoder and the tracker are warm.
+// readAll reads a file to its end; several files are read one after the other.
 func (a *analysis) readAll(in *pcap.Reader) error {
+	if err := a.frames(in); err != nil {
+		return err
+	}
+	if a.out.Format == "" {
+		a.out.Format = format(in)
+	}
+	a.reported += in.Drops()
+	a.out.Cut = a.out.Cut || in.Cut()
+	a.unfinished = a.unfinished || in.Unfinished()
+	return nil
+}
+
+// frames is the loop over a file's frames, which are numbered over all files. Nothing in it allocates once the decoder and
+// the tracker are warm.
+func (a *analysis) frames(in *pcap.Reader) error {
 	var rec pcap.Record
 	a.link, a.linkOK = 0, false
 	known := false
 	for {
 		if err := in.Read(&rec); err != nil {
 			if errors.Is(err, pcap.ErrDamaged) {
-				a.out.Damage = err.Error()
+				a.damaged(err)
 				return nil
 			}
 			if errors.Is(err, io.EOF) {
@@ -97,7 +115,7 @@ func (a *analysis) readAll(in *pcap.Reader) error {
 			a.out.Undecodable++
 			continue
 		}
-		f := packet.Frame{Number: rec.Number, Time: rec.Time, Link: a.link, Data: rec.Data, Length: rec.Length}
+		f := packet.Frame{Number: a.out.Frames, Time: rec.Time, Link: a.link, Data: rec.Data, Length: rec.Length}
 		p := a.follow.slot()
 		switch a.decoder.Decode(f, p) {
 		case packet.Undecodable:
@@ -107,6 +125,13 @@ func (a *analysis) readAll(in *pcap.Reader) error {
 		case packet.Decoded:
 			a.packet(p)
 		}
+	}
+}
+
+// damaged notes the first place at which a file contradicts itself.
+func (a *analysis) damaged(err error) {
+	if a.out.Damage == "" {
+		a.out.Damage = a.file + err.Error()
 	}
 }
 
@@ -190,28 +215,37 @@ func (a *analysis) flowDone(f *flow.Flow) {
 	}
 }
 
+// format names a file's format: "pcapng.zst".
+func format(in *pcap.Reader) string {
+	switch in.Compression() {
+	case "gzip":
+		return in.Format() + ".gz"
+	case "zstd":
+		return in.Format() + ".zst"
+	}
+	return in.Format()
+}
+
+// end takes what the decoder and the tracker still hold. It is called once, whatever became of reading.
+func (a *analysis) end() {
+	a.decoder.Orphans(a.orphan)
+	a.follow.close()
+}
+
 // finish settles what only the end can.
-func (a *analysis) finish(in *pcap.Reader) (*Capture, error) {
+func (a *analysis) finish() (*Capture, error) {
 	a.follow.tracker.Flush()
 	if a.opt.Progress != nil {
 		a.opt.Progress(a.out.Frames, a.bytes)
 	}
 	c := a.out
-	c.Format = in.Format()
-	switch in.Compression() {
-	case "gzip":
-		c.Format += ".gz"
-	case "zstd":
-		c.Format += ".zst"
-	}
-	c.Cut = in.Cut()
 	c.Tunnels = make(map[string]uint64, packet.NumTunnels)
 	for t, n := range a.tunnels {
 		c.Tunnels[packet.Tunnel(t).String()] = n
 	}
 	c.Foreign = a.foreign
 	a.sums.into(c)
-	c.Completeness = a.completeness(in.Drops())
+	c.Completeness = a.completeness()
 	if c.Frames > 0 && c.Undecodable == c.Frames && len(a.links) > 0 {
 		return c, fmt.Errorf("read capture %s: %w: %s: capture on Ethernet, Linux cooked, raw IP, loopback, PPP or 802.11 interfaces, or convert it",
 			c.File, ErrLinkType, a.linkNames())

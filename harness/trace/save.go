@@ -109,8 +109,8 @@ func (t *Trace) header() header {
 	}
 }
 
-// Load reads a run directory: trace.jsonl, and capture.pcapng, which it analyses again as the run did. So a saved run is
-// judged as the live one was.
+// Load reads a run directory: trace.jsonl, and capture.pcapng with the parts that follow it, which it analyses again as the
+// run did. So a saved run is judged as the live one was.
 func Load(dir string) (*Trace, error) {
 	path := filepath.Join(dir, TraceFile)
 	f, err := os.Open(path)
@@ -131,14 +131,13 @@ func Load(dir string) (*Trace, error) {
 }
 
 func (t *Trace) loadCapture(path string) error {
-	f, err := os.Open(path)
+	files, err := Parts(path)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
 	o := t.Analysis
 	o.KeepFlows, o.KeepPackets = true, true
-	t.Capture, err = Read(f, CaptureFile, o)
+	t.Capture, err = ReadFiles(files, CaptureFile, o)
 	return err
 }
 

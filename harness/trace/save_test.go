@@ -28,9 +28,11 @@ func aRun() *trace.Trace {
 			{Time: begin.Add(time.Second), Kind: trace.EventConsole, Text: "Send OK 5 hello \xe2\x82\xac <&>\x1b[0m", Values: map[string]string{"a": "b"}},
 			{Time: begin, Clock: "carrier", Kind: trace.EventCarrier, Name: "session.created"},
 		},
-		Windows:  []trace.Window{{Name: "get", From: begin, To: begin.Add(time.Minute)}, {Name: "cycle", Index: 2, From: begin, To: begin}},
-		Evidence: trace.Evidence{Taps: []trace.TapEvidence{{Name: "mirror", ReadyBefore: true, Received: 17, Outages: []trace.Outage{{From: begin, To: begin.Add(time.Second), Cause: "ssh: Broken pipe"}, {From: begin.Add(time.Minute), Cause: "again"}}}}, Carrier: &trace.CarrierCount{Packets: flow.Both[uint64]{10, 7}}},
-		Analysis: trace.Options{Devices: []netip.Prefix{netip.MustParsePrefix("10.213.0.0/16")}, VXLANPorts: []uint16{8472}, SameMirror: true, Idle: time.Hour, Linger: time.Minute},
+		Windows: []trace.Window{{Name: "get", From: begin, To: begin.Add(time.Minute)}, {Name: "cycle", Index: 2, From: begin, To: begin}},
+		Evidence: trace.Evidence{Taps: []trace.TapEvidence{{Name: "mirror", ReadyBefore: true, Received: 17, Outages: []trace.Outage{{From: begin, To: begin.Add(time.Second), Cause: "ssh: Broken pipe"}, {From: begin.Add(time.Minute), Cause: "again"}}}}, Carrier: &trace.CarrierCount{Packets: flow.Both[uint64]{10, 7}},
+			Recording: &trace.RecordingEvidence{Parts: 2, Frames: 17, Gaps: []trace.RecordingGap{{From: begin, To: begin.Add(time.Second), Frames: 3, Cause: "no space left on device"}}, Unended: "no space left on device"},
+			Mirror:    &trace.MirrorEvidence{Left: 12, Holes: []trace.Hole{{Kind: trace.HoleGRE, From: 1, To: 2, Flow: -1, Packets: 1, Reason: "1 packet missing"}}, Whole: "all of it"}},
+		Analysis: trace.Options{Devices: []netip.Prefix{netip.MustParsePrefix("10.213.0.0/16")}, VXLANPorts: []uint16{8472}, SameMirror: true, Filtered: true, Idle: time.Hour, Linger: time.Minute},
 	}
 }
 

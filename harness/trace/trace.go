@@ -66,6 +66,7 @@ const (
 	HoleCut      HoleKind = "cut"     // packets cut short, or a file that ends inside a record
 	HoleCarrier  HoleKind = "carrier" // the carrier counted more than the tap
 	HoleTap      HoleKind = "tap"     // the tap was not capturing
+	HoleRecord   HoleKind = "record"  // captured, and not recorded
 )
 
 // Hole is one piece of evidence that packets are missing, or parts of packets.
@@ -175,6 +176,10 @@ type Evidence struct {
 	Taps []TapEvidence `json:"taps"`
 	// CarrierPackets is what the carrier counted over the run, for reconciliation; nil where it was not asked.
 	Carrier *CarrierCount `json:"carrier,omitempty"`
+	// Recording is what became of the packets on their way to the disk, nil where it is not known.
+	Recording *RecordingEvidence `json:"recording,omitempty"`
+	// Mirror is what other devices' packets proved, nil where none was left out of the capture.
+	Mirror *MirrorEvidence `json:"mirror,omitempty"`
 }
 
 // TapEvidence is one tap's account of itself.
