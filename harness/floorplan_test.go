@@ -108,7 +108,7 @@ var modules = []struct {
 	{"golang.org/x/net/dns/dnsmessage", []string{"harness/flow", "harness/packet", "harness/sim", "fixtures/synth"}, "DNS messages, fuzzed by others already"},
 	{"golang.org/x/net/http/httpguts", []string{"harness/sim"}, "HTTP's own rules for names"},
 	{"golang.org/x/sys", []string{"harness/capture/pipe", "harness/line", "harness/sim", "harness/runner"}, "what the standard library does not reach"},
-	{"github.com/cenkalti/backoff/v5", []string{"harness/carrier/soracom"}, "when to ask a busy API again"},
+	{"github.com/cenkalti/backoff/v5", []string{"harness/carrier/soracom", "harness/capture/pipe"}, "when to ask a busy API again, or a writer that died"},
 	{"github.com/spf13", []string{"cmd/tollgate"}, "the command line stays in the command"},
 	{"github.com/vbauerster/mpb", []string{"cmd/tollgate"}, "progress is the terminal's business"},
 	{"github.com/santhosh-tekuri/jsonschema", []string{"harness/sim/api/apitest"}, "schemas are checked by tests only"},

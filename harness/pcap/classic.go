@@ -78,11 +78,11 @@ func classicMagic(head []byte) (classic, bool) {
 	return classic{}, false
 }
 
-// classicVersion is version 2.4 as a little-endian reader sees it, major first.
-const classicVersion = 4<<16 | 2
-
-// isMagic says whether a number is that of a pcap file, in the file's own byte order.
-func isMagic(n uint32) bool { return n == magicMicro || n == magicNano || n == magicModified }
+// isHeader says whether the first two fields of an empty record are a pcap file's magic number and its version, 2.4, in the
+// file's own byte order: nobody records an empty packet in the year 2055, and two writers do share a named pipe.
+func isHeader(seconds, fraction uint32) bool {
+	return (seconds == magicMicro || seconds == magicNano || seconds == magicModified) && (fraction == 4<<16|2 || fraction == 2<<16|4)
+}
 
 func (c *classic) uint16(b []byte) uint16 {
 	v := binary.LittleEndian.Uint16(b)
@@ -113,7 +113,7 @@ func (r *Reader) readClassic(rec *Record) error {
 	if c.odd {
 		seconds, fraction, captured, length = c.straighten(seconds, fraction, captured, length)
 	}
-	if captured == 0 && length == 0 && fraction == classicVersion && isMagic(seconds) {
+	if captured == 0 && length == 0 && isHeader(seconds, fraction) {
 		return r.damage("another capture's header stands where a record should: two captures were written one after the other")
 	}
 	if captured > MaxRecord {

@@ -12,10 +12,16 @@ import (
 func (m *meter) exact() {}
 
 // openPath opens a file, or a named pipe that has a writer.
-func openPath(path string) (io.ReadCloser, error) {
+func openPath(path string) (src io.ReadCloser, isFIFO bool, err error) {
 	if path != "-" {
-		return os.Open(path)
+		src, err = os.Open(path)
+		return src, false, err
 	}
+	src, err = openStdin()
+	return src, false, err
+}
+
+func openStdin() (io.ReadCloser, error) {
 	info, err := os.Stdin.Stat()
 	if err != nil {
 		return nil, err

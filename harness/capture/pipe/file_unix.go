@@ -89,20 +89,27 @@ func (m *meter) takeRaw(raw syscall.RawConn, p []byte) (int, error) {
 }
 
 // openPath opens a FIFO, a file, or standard input. It does not wait for a FIFO's writer: reading does.
-func openPath(path string) (io.ReadCloser, error) {
+// It says whether it is a FIFO.
+func openPath(path string) (src io.ReadCloser, isFIFO bool, err error) {
 	if path == "-" {
-		return openStdin(os.Stdin)
+		src, err = openStdin(os.Stdin)
+		return src, false, err
 	}
 	info, err := os.Stat(path)
-	if err != nil {
-		return nil, hintFIFO(path, err)
+	switch {
+	case err != nil:
+		return nil, false, hintFIFO(path, err)
+	case info.IsDir():
+		return nil, false, fmt.Errorf("open %s: a directory, not a stream", path)
+	case info.Mode().Type() == fs.ModeNamedPipe:
+		src, err = openFIFO(path)
+		return src, true, err
 	}
-	if info.Mode().Type() != fs.ModeNamedPipe {
-		if info.IsDir() {
-			return nil, fmt.Errorf("open %s: a directory, not a stream", path)
-		}
-		return os.Open(path)
-	}
+	src, err = os.Open(path)
+	return src, false, err
+}
+
+func openFIFO(path string) (io.ReadCloser, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err

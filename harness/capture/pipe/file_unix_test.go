@@ -54,6 +54,14 @@ func TestPromisesOnAFIFO(t *testing.T) {
 				writers <- w
 			},
 			Break: func(t *testing.T) { require.NoError(t, (<-writers).Close()) },
+			Mend: func(t *testing.T) {
+				w, err := os.OpenFile(path, os.O_WRONLY, 0)
+				require.NoError(t, err)
+				t.Cleanup(func() { _ = w.Close() })
+				_, err = w.Write(header())
+				require.NoError(t, err)
+				writers <- w
+			},
 		}
 	})
 }
@@ -81,7 +89,7 @@ func TestStdin(t *testing.T) {
 	_, err = w.Write(append(header(), textRecord("a")...))
 	require.NoError(t, err)
 	require.NoError(t, tap.Start(limited(t), func(pcap.Record) {}))
-	require.NotNil(t, tap.meter.reached, "it can be asked")
+	require.NotNil(t, tap.present().meter.reached, "it can be asked")
 	require.NoError(t, tap.Flush(limited(t)))
 	require.EqualValues(t, 1, tap.Stats().Received)
 	require.NoError(t, tap.Close())

@@ -2,6 +2,7 @@ package pipe
 
 import (
 	"context"
+	"errors"
 	"io"
 	"sync"
 	"time"
@@ -16,8 +17,12 @@ type meter struct {
 	// reached gives, under mu, how many bytes reached the source in all; nil where that can't be known.
 	reached func() (uint64, error)
 
+	now func() time.Time
+
 	mu      sync.Mutex
 	taken   uint64
+	last    time.Time // when bytes were last taken; when it was made, before any
+	end     bool      // the source has ended
 	used    uint64
 	changed chan struct{} // closed and replaced when taken or used changes
 }
@@ -25,8 +30,8 @@ type meter struct {
 // counted is a source that counts what was put into it.
 type counted interface{ Written() uint64 }
 
-func newMeter(src io.ReadCloser) *meter {
-	m := &meter{src: src, changed: make(chan struct{})}
+func newMeter(src io.ReadCloser, now func() time.Time) *meter {
+	m := &meter{src: src, now: now, last: now(), changed: make(chan struct{})}
 	m.take = m.takePlain
 	if c, ok := src.(counted); ok {
 		m.reached = func() (uint64, error) { return c.Written(), nil }
@@ -42,7 +47,13 @@ func (m *meter) Read(p []byte) (int, error) {
 	m.used = m.taken
 	m.change()
 	m.mu.Unlock()
-	return m.take(p)
+	n, err := m.take(p)
+	if errors.Is(err, io.EOF) {
+		m.mu.Lock()
+		m.end = true
+		m.mu.Unlock()
+	}
+	return n, err
 }
 
 func (m *meter) takePlain(p []byte) (int, error) {
@@ -57,6 +68,7 @@ func (m *meter) takePlain(p []byte) (int, error) {
 func (m *meter) took(n int) {
 	if n > 0 {
 		m.taken += uint64(n)
+		m.last = m.now()
 		m.change()
 	}
 }
@@ -69,11 +81,25 @@ func (m *meter) change() {
 
 func (m *meter) close() error { return m.src.Close() }
 
-// empty says whether nothing was ever taken.
-func (m *meter) empty() bool {
+// count is how many bytes were taken.
+func (m *meter) count() uint64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.taken == 0
+	return m.taken
+}
+
+// lastTaken is when the last bytes were taken.
+func (m *meter) lastTaken() time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.last
+}
+
+// atEnd says whether the source has ended.
+func (m *meter) atEnd() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.end
 }
 
 // flush returns when all that reached the source before the call has been used, or the reader has ended.

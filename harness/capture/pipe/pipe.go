@@ -10,6 +10,13 @@
 // Where neither is to be had (Windows, readers of other kinds) Flush waits until nothing has come for a while, which
 // proves less: a writer that is slow enough is mistaken for one that is done. A compressed stream can't be flushed at
 // all, because a decompressor holds packets back.
+//
+// # A writer that dies and comes back
+//
+// A FIFO's writer can die and another one come, and a command can be run again where that is asked for (Options.Again).
+// The tap then goes on with the new stream from its header, and tells the time between as an outage: from the last byte of
+// the old stream, since nothing says how much later its writer saw its last packet, to the new stream's header. A record
+// that was cut in the middle is not given on; it is counted as dropped. Other streams end once and for all.
 package pipe
 
 import (
@@ -36,22 +43,44 @@ type Options struct {
 	Path string
 	// Command writes the stream to its standard output: [ssh, host, tcpdump, -s, "0", -U, -n, -w, "-", …].
 	Command []string
+	// HoldInput keeps the command's standard input open, with nothing to read in it, for as long as it is wanted: its end
+	// asks the command to end, before a signal does. Without it the command reads nothing.
+	HoldInput bool
+	// Listening, where not empty, is what the command must have written to standard error before it is taken to capture:
+	// tcpdump's "listening on".
+	Listening string
+	// Explain makes an error of how the command ended, given all that it wrote to standard error as far as it is kept (its last 4 KiB)
+	// and its exit status; nil, or an error that says nothing: the command's own last words are told. Permanent says that
+	// it is of no use to run the command again.
+	Explain func(said string, status int) (err error, permanent bool)
+	// Again has a command that ended run again, for as long as the tap is open.
+	Again bool
+	// Unheard is how long a stream may have been dead before its end was noticed, where that is known (ssh: its keep-alive
+	// messages). Zero: since its last byte.
+	Unheard time.Duration
+	// Wait is how long, on this machine's clock, Start waits for the stream's header; 0 means a minute.
+	Wait time.Duration
+	// Clock is the bench's, on which outages are told; this machine's where nil.
+	Clock bench.Clock
 }
 
-// Tap captures from a stream. It implements bench.Tap.
+// Tap captures from a stream. It implements bench.Tap and bench.Restarting.
 type Tap struct {
 	name    string
 	o       Options
 	closing time.Duration // how long Close waits
+	quit    context.Context
+	cancel  context.CancelFunc // ends whatever waits, on Close
+	done    chan struct{}      // closed when run has returned
 
 	mu      sync.Mutex
 	state   state
-	meter   *meter
-	process *process // nil where there is no command
-	done    chan struct{}
+	feed    *feed // the present one; the last one, where none is open
 	stats   bench.TapStats
+	past    uint64 // dropped in the feeds before
+	outages []bench.Outage
+	cause   string // of the last outage
 	err     error
-	zipped  string // compression of the stream
 
 	sinking sync.Mutex // held while sink is called
 	closed  bool       // no sink any more
@@ -80,8 +109,14 @@ func New(o Options) (*Tap, error) {
 		return nil, fmt.Errorf("make tap %s: give exactly one of a reader, a path and a command, not %d", o.Name, given)
 	}
 	what := cmp.Or(o.Path, strings.Join(o.Command, " "), "reader")
-	return &Tap{name: cmp.Or(o.Name, what), o: o, closing: closeFor, done: make(chan struct{})}, nil
+	t := &Tap{name: cmp.Or(o.Name, what), o: o, closing: closeFor, done: make(chan struct{})}
+	t.o.Wait = cmp.Or(o.Wait, startFor)
+	t.quit, t.cancel = context.WithCancel(context.Background())
+	return t, nil
 }
+
+// startFor is how long Start waits where the options don't say.
+const startFor = time.Minute
 
 // Name implements bench.Tap.
 func (t *Tap) Name() string { return t.name }
@@ -89,29 +124,30 @@ func (t *Tap) Name() string { return t.name }
 // Start implements bench.Tap: it returns when the stream's header has been read, so its writer is capturing. A tap can
 // be started once.
 func (t *Tap) Start(ctx context.Context, sink func(pcap.Record)) error {
-	if err := t.open(ctx); err != nil {
+	if err := t.begin(ctx); err != nil {
 		return fmt.Errorf("start tap %s: %w", t.name, err)
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, t.o.Wait, fmt.Errorf("waited for %s", t.o.Wait))
+	defer cancel()
 	ready := make(chan error, 1)
 	go t.run(sink, ready)
 	var err error
 	select {
 	case err = <-ready:
 	case <-ctx.Done():
-		err = fmt.Errorf("no capture header came: %w; is the writer running, with -U so that it writes at once?", context.Cause(ctx))
+		err = t.late(context.Cause(ctx))
 	}
 	if err == nil {
 		return nil
 	}
-	cause := t.ended(err)
 	if closing := t.Close(); closing != nil {
-		cause = fmt.Errorf("%w (%w)", cause, closing)
+		err = fmt.Errorf("%w (%w)", err, closing)
 	}
-	return fmt.Errorf("start tap %s: %w", t.name, cause)
+	return fmt.Errorf("start tap %s: %w", t.name, err)
 }
 
-// open opens the stream.
-func (t *Tap) open(ctx context.Context) error {
+// begin opens the stream for the first time.
+func (t *Tap) begin(ctx context.Context) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.state != fresh {
@@ -120,129 +156,107 @@ func (t *Tap) open(ctx context.Context) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	var src io.ReadCloser
-	var err error
-	switch {
-	case t.o.Reader != nil:
-		src = t.o.Reader
-	case t.o.Path != "":
-		src, err = openPath(t.o.Path)
-	default:
-		t.process, src, err = startProcess(t.o.Command)
-	}
+	f, err := t.open()
 	if err != nil {
 		return err
 	}
-	t.meter, t.state = newMeter(src), started
+	t.feed, t.state = f, started
 	return nil
 }
 
-// run reads the stream to its end; it is the tap's one goroutine.
-func (t *Tap) run(sink func(pcap.Record), ready chan<- error) {
-	defer close(t.done)
-	r, err := pcap.NewReader(t.meter)
-	if err != nil {
-		if t.meter.empty() {
-			err = errors.New("the stream ended without a byte, not even a capture's header")
-		}
-		ready <- err
-		return
-	}
-	t.mu.Lock()
-	t.zipped = r.Compression()
-	t.mu.Unlock()
-	ready <- nil
-	for err == nil {
-		var rec pcap.Record
-		if rec, err = r.Next(); err == nil {
-			t.deliver(rec, r.Drops(), sink)
-		}
-	}
-	if errors.Is(err, io.EOF) {
-		err = ErrEnded
-		if r.Cut() {
-			err = fmt.Errorf("the stream was cut in the middle of record %d: its writer died, or the way to it broke", t.Stats().Received+1)
-		}
-	}
-	t.count(func(s *bench.TapStats) { s.Dropped = max(s.Dropped, r.Drops()) })
-	err = t.ended(err)
+// late says why Start has waited in vain.
+func (t *Tap) late(cause error) error {
+	err := fmt.Errorf("no capture header came: %w; is the writer running, with -U so that it writes at once?", cause)
+	return t.present().ended(err)
+}
+
+// present is the feed of this moment.
+func (t *Tap) present() *feed {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.state == started {
-		t.err = fmt.Errorf("tap %s: %w", t.name, err)
-	}
+	return t.feed
 }
 
 // deliver counts a record and gives it to the sink, unless the tap is closed.
-func (t *Tap) deliver(rec pcap.Record, drops uint64, sink func(pcap.Record)) {
+func (t *Tap) deliver(rec pcap.Record, sink func(pcap.Record)) {
 	t.sinking.Lock()
 	defer t.sinking.Unlock()
 	if t.closed {
 		return
 	}
-	t.count(func(s *bench.TapStats) {
-		s.Received++
-		if len(rec.Data) < rec.Length {
-			s.Truncated++
-		}
-		s.Dropped = max(s.Dropped, drops)
-	})
+	t.mu.Lock()
+	t.stats.Received++
+	if len(rec.Data) < rec.Length {
+		t.stats.Truncated++
+	}
+	t.mu.Unlock()
 	sink(rec)
 }
 
-func (t *Tap) count(change func(*bench.TapStats)) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	change(&t.stats)
-}
-
-// ended adds to an error what is known of the command that wrote the stream.
-func (t *Tap) ended(err error) error {
-	if t.process == nil {
-		return err
-	}
-	if said := t.process.said(); said != "" {
-		return fmt.Errorf("%w; %s", err, said)
-	}
-	return err
-}
-
 // Flush implements bench.Tap. What it can know is in the package's description. A tap that ended by itself can't be
-// flushed: Flush gives Err.
+// flushed: Flush gives Err. It fails, too, while an outage lasts, and where one began meanwhile.
 func (t *Tap) Flush(ctx context.Context) error {
 	t.mu.Lock()
-	s, m, zipped := t.state, t.meter, t.zipped
+	s, f := t.state, t.feed
 	t.mu.Unlock()
-	switch {
-	case s != started:
+	if s != started {
 		return fmt.Errorf("flush tap %s: it is not capturing", t.name)
-	case zipped != "":
-		return fmt.Errorf("flush tap %s: the stream is compressed (%s), and its last packets can't be told from those held back; send it plain", t.name, zipped)
 	}
-	if err := m.flush(ctx, t.done); err != nil {
+	if err := t.lasting(); err != nil {
+		return err
+	}
+	if f.zipped != "" {
+		return fmt.Errorf("flush tap %s: the stream is compressed (%s), and its last packets can't be told from those held back; send it plain", t.name, f.zipped)
+	}
+	if err := f.meter.flush(ctx, f.done); err != nil {
 		return fmt.Errorf("flush tap %s: %w", t.name, err)
 	}
-	if err := t.Err(); err != nil {
-		return fmt.Errorf("flush: %w", err)
-	}
 	select {
-	case <-t.done:
-		return fmt.Errorf("flush tap %s: it was closed", t.name)
+	case <-f.done: // what became of it is told in a moment
+		select {
+		case <-t.done:
+		case <-f.noted:
+		}
+		if err := t.lasting(); err != nil {
+			return err
+		}
+		return fmt.Errorf("flush tap %s: its stream ended meanwhile", t.name)
 	default:
 		return nil
 	}
 }
 
-// Stats implements bench.Tap. Dropped is what the stream says of it (pcapng) and, once it has ended, what its command
-// said: tcpdump tells at its end.
+// lasting says why the tap does not capture now, nil where it does.
+func (t *Tap) lasting() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.err != nil {
+		return fmt.Errorf("flush: %w", t.err)
+	}
+	if n := len(t.outages); n > 0 && t.outages[n-1].To.IsZero() {
+		return fmt.Errorf("flush tap %s: it does not capture at the moment: %s", t.name, t.outages[n-1].Cause)
+	}
+	return nil
+}
+
+// Stats implements bench.Tap. Dropped is what the stream says of it (pcapng), what its command said once it has ended
+// (tcpdump tells at its end), and the records that a dying writer left unfinished.
 func (t *Tap) Stats() bench.TapStats {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := t.stats
-	if t.process != nil {
-		s.Dropped = max(s.Dropped, t.process.drops())
+	s.Dropped = t.past
+	if t.feed != nil {
+		s.Dropped += t.feed.dropped()
 	}
 	return s
+}
+
+// Outages implements bench.Restarting.
+func (t *Tap) Outages() []bench.Outage {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return append([]bench.Outage(nil), t.outages...)
 }
 
 // Err implements bench.Tap.
@@ -262,6 +276,7 @@ func (t *Tap) Close() error {
 	was := t.state
 	t.state = stopped
 	t.mu.Unlock()
+	t.cancel()
 	t.sinking.Lock()
 	t.closed = true
 	t.sinking.Unlock()
@@ -274,11 +289,7 @@ func (t *Tap) Close() error {
 	case stopped:
 		return nil
 	}
-	var errs []error
-	if t.process != nil {
-		t.process.stop()
-	}
-	errs = append(errs, t.meter.close())
+	errs := []error{t.present().close()} // no other is opened from here on
 	timer := time.NewTimer(t.closing)
 	defer timer.Stop()
 	select {

@@ -289,7 +289,7 @@ func TestCloseNeverHangs(t *testing.T) {
 	s := stubborn{make(chan struct{})}
 	tap, err := New(Options{Name: "t", Reader: s})
 	require.NoError(t, err)
-	require.NoError(t, tap.open(limited(t)))
+	require.NoError(t, tap.begin(limited(t)))
 	tap.closing = time.Millisecond
 	go tap.run(func(pcap.Record) {}, make(chan error, 1))
 	require.ErrorContains(t, tap.Close(), "the source's Close does not end a Read in progress")
