@@ -119,6 +119,26 @@ type Restarting interface {
 	Outages() []Outage
 }
 
+// Noting is a Tap that has something to say of how it captures: a buffer smaller than was asked for, with the command
+// that gives more of it.
+type Noting interface {
+	// Notes are sentences for people, known once Start has returned.
+	Notes() []string
+}
+
+// Doubtful is a Tap whose Stats may leave losses out, because nobody counts them: that it dropped nothing then proves
+// nothing.
+type Doubtful interface {
+	// Doubt says why, in a person's words; "" where every loss is counted.
+	Doubt() string
+}
+
+// Ported is a Tap whose records hold VXLAN on other UDP ports than 4789.
+type Ported interface {
+	// VXLANPorts are those ports, known before Start.
+	VXLANPorts() []uint16
+}
+
 // Bench is a set of things ready for one run of one device.
 type Bench struct {
 	Name    string
