@@ -33,6 +33,7 @@
 //	   expectations              the kinds of claims, and the numbers of each device in YAML
 //	2  harness/trace             a run's record: accounts, completeness, save and load
 //	1  harness/flow              packets → flows: handshake, loss, close, phases
+//	   harness/merge             what several taps saw of the same packets → one stream
 //	   harness/plan              scenario × abilities of a bench → steps, deadlines, windows
 //	0  harness/packet            bytes → a device's packet, every tunnel taken off
 //	   harness/pcap              capture files

@@ -48,6 +48,7 @@ var rooms = []room{
 	{0, "harness/scenario", "YAML → Scenario, every mistake at its place; the forms that other files are read by, too", pure},
 
 	{1, "harness/flow", "packets → flows, phases, how a flow ended", pure},
+	{1, "harness/merge", "what several taps saw of the same packets → one stream", pure},
 	{1, "harness/plan", "scenario × what a bench can do → steps and deadlines", pure},
 	{1, "scenarios", "the shipped scenarios, embedded", 0},
 
