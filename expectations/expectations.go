@@ -68,13 +68,17 @@ func (s *Set) Judge(t *trace.Trace, o Options) []verdict.Finding {
 }
 
 // CheckWindows tells of each claim about a window that a scenario never opens: nothing could ever be decided by it. A
-// window that a file names for all its claims is told of once.
-func (s *Set) CheckWindows(opened []string) error {
+// window that a file names for all its claims is told of once. Hidden says of a window that a mistake elsewhere may have
+// hidden its being opened: nothing is told of it. Nil says it of none.
+func (s *Set) CheckWindows(opened []string, hidden func(window string) bool) error {
 	var errs scenario.Errors
 	told := map[string]bool{}
 	for _, one := range s.Claims {
 		c, ok := one.(*claim)
 		if !ok || c.scope.window.name == "" || slices.Contains(opened, c.scope.window.name) {
+			continue
+		}
+		if hidden != nil && hidden(c.scope.window.name) {
 			continue
 		}
 		shared := c.pos.File + " " + c.scope.window.name

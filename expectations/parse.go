@@ -1,6 +1,8 @@
 package expectations
 
 import (
+	"errors"
+	"maps"
 	"slices"
 	"strings"
 
@@ -9,52 +11,83 @@ import (
 	"github.com/tollgate-iot/tollgate/harness/trace"
 )
 
-// Parse reads an expectations file, or claims that stand in a scenario: a mapping with `expect`, or the list of claims
-// alone. The first line of data is line firstLine of the file. The error is scenario.Errors: every mistake at its place.
-// Variables (${cycles}) are not known here; see ParseVars.
+// Parse reads an expectations file: a mapping with `expect`, or the list of claims alone. The first line of data is line
+// firstLine of the file. The error is scenario.Errors: every mistake at its place. A value that holds a variable
+// (${cycles}) is a mistake, for none is known. With mistakes the set is nil, or holds the claims that are right: enough to
+// look for further mistakes, not to judge by.
 func Parse(file string, firstLine int, data []byte) (*Set, error) {
-	return ParseVars(file, firstLine, data, nil)
+	return ParseVars(file, firstLine, data, Vars{})
 }
 
-// ParseVars is Parse for claims of a scenario, whose variables may stand in any value.
-func ParseVars(file string, firstLine int, data []byte, vars map[string]string) (*Set, error) {
+// Vars are the variables that may stand in any value of a claim.
+type Vars struct {
+	Values map[string]string
+	// Later says of a name without a value that it may have one by the time that the claims are judged: a value that
+	// holds it goes unchecked. Such claims can't be judged. Nil says it of none.
+	Later func(name string) bool
+}
+
+// ParseVars is Parse with variables put in.
+func ParseVars(file string, firstLine int, data []byte, vars Vars) (*Set, error) {
 	v, err := scenario.Document(file, firstLine, data)
-	if err != nil {
-		return nil, err
-	}
 	var errs scenario.Errors
-	fill(&errs, v, vars)
-	set := fileForm().Read(&errs, "expect", *v)
-	if err := errs.Err(); err != nil {
+	if err != nil && (v == nil || !errors.As(err, &errs)) {
 		return nil, err
 	}
-	return &set, nil
+	set, err := Claims(*v, vars)
+	var more scenario.Errors
+	errors.As(err, &more)
+	return set, append(errs, more...).Err()
 }
 
-// fill puts the values of variables into a document.
-func fill(errs *scenario.Errors, v *scenario.Value, vars map[string]string) {
+// Claims is ParseVars for claims that have been read from a file already, a scenario's above all.
+func Claims(v scenario.Value, vars Vars) (*Set, error) {
+	f := filling{vars: vars, unknown: map[scenario.Pos]bool{}}
+	v = f.fill(v)
+	var found scenario.Errors
+	set := fileForm().Read(&found, "expect", v)
+	for _, e := range found {
+		if !f.unknown[e.Pos] { // what is not known can't be wrong, and one mistake is told once
+			f.errs = append(f.errs, e)
+		}
+	}
+	return &set, f.errs.Err()
+}
+
+// filling puts the values of variables into a document.
+type filling struct {
+	vars    Vars
+	unknown map[scenario.Pos]bool // values that hold a variable without a value
+	errs    scenario.Errors
+}
+
+// fill gives v with variables put in; v itself, which others may hold, stays as it is.
+func (f *filling) fill(v scenario.Value) scenario.Value {
 	if v.Scalar != nil && strings.Contains(*v.Scalar, "${") {
-		text := scenario.Variable.ReplaceAllStringFunc(*v.Scalar, func(ref string) string {
-			name := ref[2 : len(ref)-1]
-			value, ok := vars[name]
-			if !ok {
-				known := make([]string, 0, len(vars))
-				for k := range vars {
-					known = append(known, k)
-				}
-				slices.Sort(known)
-				errs.Addf(v.Pos, "unknown variable %s: %s", ref, scenario.Suggest(name, known))
-			}
-			return value
-		})
+		text := scenario.Variable.ReplaceAllStringFunc(*v.Scalar, func(ref string) string { return f.value(v.Pos, ref) })
 		v.Scalar = &text
 	}
+	v.List, v.Map = slices.Clone(v.List), slices.Clone(v.Map)
 	for i := range v.List {
-		fill(errs, &v.List[i], vars)
+		v.List[i] = f.fill(v.List[i])
 	}
 	for i := range v.Map {
-		fill(errs, &v.Map[i].Value, vars)
+		v.Map[i].Value = f.fill(v.Map[i].Value)
 	}
+	return v
+}
+
+func (f *filling) value(at scenario.Pos, ref string) string {
+	name := ref[len("${") : len(ref)-len("}")]
+	value, ok := f.vars.Values[name]
+	if ok {
+		return value
+	}
+	f.unknown[at] = true
+	if f.vars.Later == nil || !f.vars.Later(name) {
+		f.errs.Addf(at, "${%s}: unknown variable: %s", name, scenario.Suggest(name, slices.Sorted(maps.Keys(f.vars.Values))))
+	}
+	return ref
 }
 
 // fileForm is the form of a file, and of the claims of a scenario.

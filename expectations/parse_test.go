@@ -89,10 +89,24 @@ func TestClaimsInAScenarioKeepTheirPlaces(t *testing.T) {
 func TestVariables(t *testing.T) {
 	text := []byte("- reconnect: {each: <= 90s, count: \"${cycles}\"}\n- packets: {up: \"<= ${most}\"}\n")
 	_, err := Parse("x.yaml", 1, text)
-	require.ErrorContains(t, err, "x.yaml:1:36: unknown variable ${cycles}: none is known")
-	set, err := ParseVars("x.yaml", 1, []byte("- reconnect: {each: <= 90s, count: \"${cycles}\"}\n"), map[string]string{"cycles": "10"})
+	require.EqualError(t, err, "x.yaml:1:36: ${cycles}: unknown variable: none is known\nx.yaml:2:17: ${most}: unknown variable: none is known\n2 errors",
+		"and nothing is said of the values that they are part of")
+	set, err := ParseVars("x.yaml", 1, []byte("- reconnect: {each: <= 90s, count: \"${cycles}\"}\n"), Vars{Values: map[string]string{"cycles": "10"}})
 	require.NoError(t, err)
 	require.Equal(t, "reconnect: {each: <= 90s, count: 10}", set.Claims[0].(*claim).text)
+
+	_, err = ParseVars("x.yaml", 1, text, Vars{Values: map[string]string{"cycles": "ten"}, Later: func(string) bool { return true }})
+	require.EqualError(t, err, "x.yaml:1:36: count: \"ten\" is not a count: write 3, <= 8, >= 2, 4..6, 20 ±10% or none\n1 error",
+		"a value that is known is checked, one that may be known later is not")
+	later := Vars{Values: map[string]string{"cycle": "10"}, Later: func(name string) bool { return name == "most" }}
+	_, err = ParseVars("x.yaml", 1, text, later)
+	require.EqualError(t, err, "x.yaml:1:36: ${cycles}: unknown variable: did you mean \"cycle\"?\n1 error")
+}
+
+func TestMistakesOfTheDocumentAndOfItsClaimsAreToldTogether(t *testing.T) {
+	_, err := Parse("x.yaml", 1, []byte("about: a\nabout: b\nexpect:\n  - resets: nun\n"))
+	require.EqualError(t, err, "x.yaml:2:1: key \"about\" is written twice: first in line 1\n"+
+		"x.yaml:4:13: resets: \"nun\" is not a count: write 3, <= 8, >= 2, 4..6, 20 ±10% or none\n2 errors")
 }
 
 func TestWhatAFileShares(t *testing.T) {

@@ -3,14 +3,12 @@ package harness
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"time"
 
 	"github.com/tollgate-iot/tollgate/expectations"
 	"github.com/tollgate-iot/tollgate/harness/bench"
 	"github.com/tollgate-iot/tollgate/harness/catalog"
-	"github.com/tollgate-iot/tollgate/harness/plan"
 	"github.com/tollgate-iot/tollgate/harness/report"
 	"github.com/tollgate-iot/tollgate/harness/runner"
 	"github.com/tollgate-iot/tollgate/harness/scenario"
@@ -36,18 +34,18 @@ type Result = report.Run
 // file. Whatever goes wrong on the bench is in the result, as an inconclusive finding: an error means that nothing ran
 // (scenario.Errors for mistakes in files) or that the record could not be written.
 func Run(ctx context.Context, name string, o Options) (*Result, error) {
-	s, err := Scenario(name)
+	s, err := CheckScenario(name, o)
 	if err != nil {
 		return nil, err
 	}
 	return RunScenario(ctx, s, o)
 }
 
-// RunScenario is Run for a scenario that has been read.
+// RunScenario is Run for a scenario that has been read; see CheckScenario.
 func RunScenario(ctx context.Context, s *scenario.Scenario, o Options) (*Result, error) {
 	o = o.defaults()
-	secrets, err := secretsOf(s, o.Getenv)
-	if err != nil {
+	secrets, missing := secretsOf(s, o.Getenv)
+	if err := missing.Err(); err != nil {
 		return nil, err
 	}
 	opened, err := catalog.Open(ctx, s.Device, catalog.Options{Bench: o.Bench, Sim: o.Sim})
@@ -87,32 +85,6 @@ func (o Options) defaults() Options {
 	return o
 }
 
-// prepare makes the plan, and reads the expectations before anything is driven: a mistake in them must not cost a run.
-// The mistakes of both are told together.
-func prepare(s *scenario.Scenario, can plan.Abilities, vars map[string]string) (*plan.Plan, *sources, error) {
-	var errs scenario.Errors
-	known := s.Vars
-	p, err := plan.Make(s, can, vars)
-	if err == nil {
-		known = p.Vars
-	} else if !errors.As(err, &errs) {
-		return nil, nil, err
-	}
-	src, err := sourcesOf(s.Pos.File, s.Expect, known)
-	var set *expectations.Set
-	if err == nil {
-		set, err = src.parse()
-	}
-	if err == nil && p != nil {
-		err = set.CheckWindows(p.Windows())
-	}
-	var more scenario.Errors
-	if err != nil && !errors.As(err, &more) {
-		return nil, nil, err
-	}
-	return p, src, join(errs, more.Err())
-}
-
 // closeUnused closes what no run has taken over.
 func closeUnused(b *bench.Bench) error {
 	var errs []error
@@ -134,7 +106,7 @@ func runBroken(s *scenario.Scenario, broken error, o Options) (*Result, error) {
 	if err != nil {
 		return nil, usageOf(err)
 	}
-	src, err := sourcesOf(s.Pos.File, s.Expect, s.Vars)
+	src, err := sourcesOf(s, s.Vars)
 	if err != nil {
 		return nil, err
 	}
@@ -185,7 +157,7 @@ func JudgeRun(dir string, set *expectations.Set, strict bool) (*Result, error) {
 		if err != nil {
 			return nil, err
 		}
-		if set, err = src.parse(); err != nil {
+		if set, err = src.parse(nil); err != nil {
 			return nil, err
 		}
 	}
@@ -194,22 +166,19 @@ func JudgeRun(dir string, set *expectations.Set, strict bool) (*Result, error) {
 	return r, nil
 }
 
-// secretsOf finds the values of a scenario's secrets.
-func secretsOf(s *scenario.Scenario, getenv func(string) string) (map[string]string, error) {
+// secretsOf finds the values of a scenario's secrets, and tells of those that are missing.
+func secretsOf(s *scenario.Scenario, getenv func(string) string) (map[string]string, scenario.Errors) {
 	out := make(map[string]string, len(s.Secrets))
-	var errs []error
+	var errs scenario.Errors
 	for name, env := range s.Secrets {
 		v := getenv(env)
-		if v == "" {
-			errs = append(errs, fmt.Errorf("%s: secret %q: the environment variable %s is not set: set it to the secret's value", s.Pos.File, name, env))
+		if v == "" && env != "" {
+			errs.Addf(s.SecretsAt[name], "secret %q: the environment variable %s is not set: set it to the secret's value", name, env)
 			continue
 		}
 		out[name] = v
 	}
-	if len(errs) > 0 {
-		return nil, &UsageError{errors.Join(errs...)}
-	}
-	return out, nil
+	return out, errs
 }
 
 // UsageError is a mistake of the caller's: nothing was driven, and nothing will be until it is mended.

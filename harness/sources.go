@@ -27,40 +27,58 @@ type sources struct {
 
 type source struct {
 	File string `json:"file"`
-	Line int    `json:"line"` // of the file on which the text begins
+	Line int    `json:"line"`          // of the file on which the text begins
+	Key  string `json:"key,omitempty"` // of the text's mapping that holds the claims; "" where the text is an expectations file
 	Text string `json:"text"`
+	at   scenario.Pos // where a scenario names it; zero for the scenario's own claims
 }
 
 // sourcesOf finds what a scenario expects: its own claims, or the files that it names.
-func sourcesOf(file string, e scenario.Expect, vars map[string]string) (*sources, error) {
+func sourcesOf(s *scenario.Scenario, vars map[string]string) (*sources, error) {
 	out := &sources{Vars: vars}
-	if e.Inline != nil {
-		out.Files = append(out.Files, source{file, e.Line, string(e.Inline)})
+	if s.Expect.Claims != nil {
+		out.Files = append(out.Files, source{File: s.Pos.File, Line: 1, Key: "expect", Text: string(s.Source)})
 	}
 	var errs scenario.Errors
-	for _, name := range e.Names {
-		src, err := expectationSource(name, filepath.Dir(file))
+	for i, name := range s.Expect.Names {
+		src, err := expectationSource(name, filepath.Dir(s.Pos.File))
 		if err != nil {
-			errs.Addf(e.Pos, "expect: %v", err)
+			errs.Addf(s.Expect.NamesAt[i], "expect: %v", err)
 			continue
 		}
+		src.at = s.Expect.NamesAt[i]
 		out.Files = append(out.Files, src)
 	}
 	return out, errs.Err()
+}
+
+// checkWindows tells of claims about windows that a scenario never opens. What a file claims is the mistake of the
+// scenario that names it: the file may be right for another.
+func (s *sources) checkWindows(set *expectations.Set, opened []string, hidden func(string) bool) error {
+	var errs scenario.Errors
+	errors.As(set.CheckWindows(opened, hidden), &errs)
+	for i, e := range errs {
+		for _, f := range s.Files {
+			if f.at.Line > 0 && f.File == e.Pos.File {
+				errs[i] = &scenario.Error{Pos: f.at, Message: "expect: " + e.Error()}
+			}
+		}
+	}
+	return errs.Err()
 }
 
 // expectationSource finds an expectations file: a path, as it is or beside the scenario, or a built-in name.
 func expectationSource(name, dir string) (source, error) {
 	if !isFile(name) {
 		file, data, err := expectations.Read(name)
-		return source{file, 1, string(data)}, err
+		return source{File: file, Line: 1, Text: string(data)}, err
 	}
 	path := name
 	if _, err := os.Stat(path); err != nil && !filepath.IsAbs(name) {
 		path = filepath.Join(dir, name)
 	}
 	data, err := os.ReadFile(path)
-	return source{path, 1, string(data)}, readError("expectations", err)
+	return source{File: path, Line: 1, Text: string(data)}, readError("expectations", err)
 }
 
 // isFile tells a file from a built-in name, which has no ending.
@@ -68,26 +86,44 @@ func isFile(name string) bool {
 	return slices.Contains([]string{".yaml", ".yml"}, strings.ToLower(filepath.Ext(name)))
 }
 
-// parse makes one set of all of them.
-func (s *sources) parse() (*expectations.Set, error) {
+// parse makes one set of all of them, with mistakes one of the claims that are right. Later is as in expectations.Vars.
+func (s *sources) parse(later func(name string) bool) (*expectations.Set, error) {
 	all := &expectations.Set{}
 	var errs scenario.Errors
 	for i, f := range s.Files {
-		set, err := expectations.ParseVars(f.File, f.Line, []byte(f.Text), s.Vars)
+		set, err := f.parse(expectations.Vars{Values: s.Vars, Later: later})
 		var mistakes scenario.Errors
 		switch {
 		case errors.As(err, &mistakes):
 			errs = append(errs, mistakes...)
-			continue
 		case err != nil:
 			return nil, err
 		}
+		if set == nil {
+			continue
+		}
 		if i == 0 {
-			all.Pos, all.About = set.Pos, set.About
+			all.Pos, all.About, all.Account = set.Pos, set.About, set.Account
 		}
 		all.Claims = append(all.Claims, set.Claims...)
 	}
 	return all, errs.Err()
+}
+
+func (f *source) parse(vars expectations.Vars) (*expectations.Set, error) {
+	if f.Key == "" {
+		return expectations.ParseVars(f.File, f.Line, []byte(f.Text), vars)
+	}
+	v, err := scenario.Document(f.File, f.Line, []byte(f.Text))
+	if v == nil {
+		return nil, err
+	}
+	for _, e := range v.Map { // other mistakes of the file are not the claims'
+		if e.Key == f.Key {
+			return expectations.Claims(e.Value, vars)
+		}
+	}
+	return nil, fmt.Errorf("%s: no %s in it", f.File, f.Key)
 }
 
 func (s *sources) save(dir string) error {
@@ -120,42 +156,11 @@ func Expectations(name string, vars map[string]string) (*expectations.Set, error
 	if err != nil {
 		return nil, &UsageError{err}
 	}
-	return (&sources{Vars: vars, Files: []source{src}}).parse()
-}
-
-// Scenario reads a scenario file, or a built-in by its name.
-func Scenario(name string) (*scenario.Scenario, error) {
-	file, data, err := scenarioSource(name)
+	set, err := (&sources{Vars: vars, Files: []source{src}}).parse(nil)
 	if err != nil {
-		return nil, &UsageError{err}
+		return nil, err
 	}
-	return parseScenario(file, data)
-}
-
-// parseScenario reads a scenario. Of one with mistakes the claims are read too, so that theirs are told with the others.
-func parseScenario(file string, data []byte) (*scenario.Scenario, error) {
-	s, err := scenario.Parse(file, data)
-	var errs scenario.Errors
-	if err == nil || s == nil || !errors.As(err, &errs) {
-		return s, err
-	}
-	src, err := sourcesOf(file, s.Expect, s.Vars)
-	if err == nil {
-		_, err = src.parse()
-	}
-	return nil, join(errs, err)
-}
-
-// join adds mistakes to others, unless they stand where one has been told of already. Any other error is left out.
-func join(errs scenario.Errors, err error) error {
-	var more scenario.Errors
-	errors.As(err, &more)
-	for _, m := range more {
-		if !slices.ContainsFunc(errs, func(e *scenario.Error) bool { return e.Pos == m.Pos }) {
-			errs = append(errs, m)
-		}
-	}
-	return errs.Err()
+	return set, nil
 }
 
 func scenarioSource(name string) (string, []byte, error) {

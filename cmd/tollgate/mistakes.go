@@ -19,9 +19,5 @@ func (m *mistakes) add(err error) error {
 	return err
 }
 
-func (m *mistakes) err() error {
-	if len(m.all) == 0 {
-		return nil
-	}
-	return m.all
-}
+// err gives all of them; what several files have from a third is said once.
+func (m *mistakes) err() error { return m.all.Err() }

@@ -48,7 +48,7 @@ Without --bench the simulated bench is used: no hardware, no root, no network.
 	return cmd
 }
 
-// run runs the scenarios in turn. All of them are read before the first one runs: a mistake in the last one must not
+// run runs the scenarios in turn. All of them are checked before the first one runs: a mistake in the last one must not
 // come to light after hours.
 func (a *app) run(cmd *cobra.Command, names []string, f runFlags) error {
 	if len(names) == 0 {
@@ -58,12 +58,12 @@ func (a *app) run(cmd *cobra.Command, names []string, f runFlags) error {
 	if err != nil {
 		return err
 	}
-	read, err := readScenarios(names)
+	tell := a.teller(f)
+	o := harness.Options{Bench: f.bench, Sim: f.sim, Out: f.out, Vars: vars, Strict: f.strict, Notify: tell.event}
+	read, err := checkScenarios(names, o)
 	if err != nil {
 		return err
 	}
-	tell := a.teller(f)
-	o := harness.Options{Bench: f.bench, Sim: f.sim, Out: f.out, Vars: vars, Strict: f.strict, Notify: tell.event}
 	var results []*harness.Result
 	for i, s := range read {
 		if i > 0 && !f.json {
@@ -112,12 +112,12 @@ func (a *app) listScenarios() error {
 	return nil
 }
 
-// readScenarios reads them all, and gives the mistakes of all.
-func readScenarios(names []string) ([]*scenario.Scenario, error) {
+// checkScenarios reads them all, and gives the mistakes of all.
+func checkScenarios(names []string, o harness.Options) ([]*scenario.Scenario, error) {
 	var out []*scenario.Scenario
 	var all mistakes
 	for _, name := range names {
-		s, err := harness.Scenario(name)
+		s, err := harness.CheckScenario(name, o)
 		if err := all.add(err); err != nil {
 			return nil, err
 		}

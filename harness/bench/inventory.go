@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"errors"
 	"regexp"
 	"slices"
 
@@ -32,6 +33,7 @@ type DevicePart struct {
 	Carrier    string // the carrier of its SIM, "" where it has none
 	CarrierPos scenario.Pos
 	IMSI       string // its subscription, "" where not told
+	IMSIPos    scenario.Pos
 	Labels     map[string]string
 }
 
@@ -63,17 +65,16 @@ func (v *Inventory) Carrier(name string) *Part {
 }
 
 // ParseInventory reads a bench file. The error is of type scenario.Errors: every mistake, in the order of their places.
+// Of a file with mistakes the inventory is given too, unless nothing of it can be read, so that the drivers' options in it
+// can be checked all the same.
 func ParseInventory(file string, data []byte) (*Inventory, error) {
 	root, err := scenario.Document(file, 1, data)
-	if err != nil {
-		return nil, err
-	}
 	var errs scenario.Errors
-	v := inventoryForm().Read(&errs, "the file", *root)
-	if err := errs.Err(); err != nil {
+	if err != nil && (root == nil || !errors.As(err, &errs)) {
 		return nil, err
 	}
-	return &v, nil
+	v := inventoryForm().Read(&errs, "the file", *root)
+	return &v, errs.Err()
 }
 
 // Schema is the JSON Schema (draft 7) of bench files, for editors, written from the tables that ParseInventory reads by.
@@ -124,7 +125,8 @@ func deviceObject() *scenario.Object[DevicePart] {
 			driverKey(func(d *DevicePart) *Part { return &d.Part }),
 			scenario.Each("carrier", "The carrier of its SIM: one of the names under carriers.", name("a carrier's name"),
 				func(d *DevicePart, e scenario.Entry, v string) { d.Carrier, d.CarrierPos = v, e.Value.Pos }),
-			scenario.Field("imsi", "Its subscription: up to 15 digits.", imsi(), func(d *DevicePart) *string { return &d.IMSI }),
+			scenario.Each("imsi", "Its subscription: up to 15 digits.", imsi(),
+				func(d *DevicePart, e scenario.Entry, v string) { d.IMSI, d.IMSIPos = v, e.Value.Pos }),
 			scenario.Field("labels", "What scenarios can ask for: model, firmware, …", scenario.MapOf("a label's name", regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]*$`), scenario.Text("a label's value")),
 				func(d *DevicePart) *map[string]string { return &d.Labels }),
 		},
@@ -160,7 +162,7 @@ func parts[T any](member scenario.Form[T], part func(*T) *Part) scenario.Form[[]
 }
 
 // checkInventory judges what no single part can tell: who is there for whom.
-func checkInventory(errs *scenario.Errors, v *Inventory, at scenario.Value, _ bool) {
+func checkInventory(errs *scenario.Errors, v *Inventory, at scenario.Value, known bool) {
 	v.Pos = at.Pos
 	carriers := make([]string, len(v.Carriers))
 	for i, c := range v.Carriers {
@@ -173,7 +175,8 @@ func checkInventory(errs *scenario.Errors, v *Inventory, at scenario.Value, _ bo
 	}
 	subscriptions := map[string]string{}
 	for _, d := range v.Devices {
-		if d.Carrier != "" && !slices.Contains(carriers, d.Carrier) {
+		hidden := !known && len(carriers) == 0 // by the mistake in the key
+		if d.Carrier != "" && !hidden && !slices.Contains(carriers, d.Carrier) {
 			errs.Addf(d.CarrierPos, "device %q: the bench has no carrier %q: %s", d.Name, d.Carrier, scenario.Suggest(d.Carrier, carriers))
 		}
 		if other, taken := subscriptions[d.IMSI]; taken && d.IMSI != "" {

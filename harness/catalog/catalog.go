@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 
 	"github.com/tollgate-iot/tollgate/harness/bench"
@@ -84,17 +83,24 @@ func (e *BrokenError) Unwrap() error { return e.Err }
 // Open makes a bench ready for one run of a device that a scenario wants. A *BrokenError means that the bench is at
 // fault; every other error is a mistake in a file or an option, as scenario.Errors or by itself.
 func Open(ctx context.Context, want scenario.DeviceWant, o Options) (*bench.Bench, error) {
-	if o.Bench == "" || o.Bench == SimName {
+	if o.simulated() {
 		return openSim(want, o.Sim)
 	}
+	inv, err := o.inventory()
+	if err != nil {
+		return nil, err
+	}
+	return openInventory(ctx, want, o, inv)
+}
+
+func (o Options) simulated() bool { return o.Bench == "" || o.Bench == SimName }
+
+// inventory reads the bench file.
+func (o Options) inventory() (*bench.Inventory, error) {
 	if o.Sim != "" {
 		return nil, fmt.Errorf("--sim says how the simulated bench behaves: leave it or --bench %s out", o.Bench)
 	}
-	data, err := os.ReadFile(o.Bench)
-	if err != nil {
-		return nil, fmt.Errorf("read bench: %w", err)
-	}
-	return openInventory(ctx, want, o, data)
+	return readInventory(o.Bench)
 }
 
 // Abilities says what an open bench can do, for planning.

@@ -105,11 +105,12 @@ func TestInventory(t *testing.T) {
 		"no such label":    {scenario.DeviceWant{Labels: map[string]string{"firmware": "2"}}, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := choose(inv, c.want, c.name)
+			d, err := choose(inv, c.want, c.name)
 			if c.device == "" {
-				require.Nil(t, d)
+				require.ErrorAs(t, err, new(scenario.Errors))
 				return
 			}
+			require.NoError(t, err)
 			require.Equal(t, c.device, d.Name)
 		})
 	}
@@ -135,6 +136,46 @@ taps:
 	} {
 		require.Contains(t, text, want)
 	}
+}
+
+// The mistakes of a bench file that need no driver to be seen hide none of those that do, and are told once.
+func TestInventoryMistakesAreToldTogether(t *testing.T) {
+	_, err := Inventory("bench.yaml", []byte(`bench: desk
+carrier:
+  c: {driver: soracom}
+devices:
+  a: {driver: wio-lte, port: {path: /dev/x, baud: 9600}, carrier: c, imsi: 12x}
+  b: {port: {path: /dev/y}}
+`))
+	require.EqualError(t, err, `bench.yaml:2:1: unknown key "carrier" in a bench: did you mean "carriers"?
+bench.yaml:5:45: unknown key "baud" in a port: known: path
+bench.yaml:5:76: imsi: "12x" is not an IMSI, up to 15 digits
+bench.yaml:6:6: a device needs "driver"
+4 errors`)
+}
+
+func TestFindOpensNothing(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "desk.yaml")
+	require.NoError(t, os.WriteFile(file, []byte(desk), 0o644))
+	a, err := Find(scenario.DeviceWant{Labels: map[string]string{"firmware": "1.5.0"}}, Options{Bench: file})
+	require.NoError(t, err)
+	b, err := Open(t.Context(), scenario.DeviceWant{Labels: map[string]string{"firmware": "1.5.0"}}, Options{Bench: file})
+	require.NoError(t, err)
+	require.Equal(t, Abilities(b), a, "what Open gives")
+	for _, tap := range b.Taps {
+		require.NoError(t, tap.Close())
+	}
+	require.NoError(t, b.Close())
+
+	a, err = Find(scenario.DeviceWant{Model: "button"}, Options{})
+	require.NoError(t, err)
+	require.True(t, a.NoConsole && a.Tap)
+	for _, o := range []Options{{Sim: "sped=3"}, {Bench: file, Sim: "speed=3"}, {Bench: file + "x"}} {
+		_, err := Find(scenario.DeviceWant{}, o)
+		require.Error(t, err)
+	}
+	_, err = Find(scenario.DeviceWant{Model: "toaster"}, Options{})
+	require.ErrorAs(t, err, new(scenario.Errors))
 }
 
 func TestOpenInventory(t *testing.T) {

@@ -18,13 +18,14 @@ import (
 	"github.com/tollgate-iot/tollgate/harness/scenario"
 )
 
-// Inventory reads a bench file and checks all that its drivers know of their options.
+// Inventory reads a bench file and checks all that its drivers know of their options. The error is scenario.Errors: every
+// mistake in the file.
 func Inventory(file string, data []byte) (*bench.Inventory, error) {
 	inv, err := bench.ParseInventory(file, data)
-	if err != nil {
+	var errs scenario.Errors
+	if err != nil && (inv == nil || !errors.As(err, &errs)) {
 		return nil, err
 	}
-	var errs scenario.Errors
 	for i := range inv.Devices {
 		checkDevice(&errs, &inv.Devices[i])
 	}
@@ -34,7 +35,10 @@ func Inventory(file string, data []byte) (*bench.Inventory, error) {
 	for i := range inv.Taps {
 		checkPart(&errs, &inv.Taps[i], "tap", names(taps), tapObject(inv.Taps[i].Driver))
 	}
-	return inv, errs.Err()
+	if err := errs.Err(); err != nil {
+		return nil, err
+	}
+	return inv, nil
 }
 
 // deviceOptions are the options of the device drivers here: all of them have a serial port.
@@ -115,15 +119,18 @@ func truth() scenario.Form[bool] {
 
 func checkDevice(errs *scenario.Errors, d *bench.DevicePart) {
 	checkPart(errs, &d.Part, "device", names(devices), deviceObject())
-	if d.Carrier != "" && d.IMSI == "" {
+	if d.Carrier != "" && d.IMSIPos.Line == 0 {
 		errs.Addf(d.Pos, "device %q has a carrier but no imsi: the carrier must know which SIM is meant", d.Name)
 	}
 }
 
 // checkPart checks a part's driver and options, and gives the options.
 func checkPart[T any](errs *scenario.Errors, p *bench.Part, what string, known []string, o *scenario.Object[T]) T {
+	var none T
+	if p.Driver == "" { // a mistake that has been told
+		return none
+	}
 	if !slices.Contains(known, p.Driver) {
-		var none T
 		errs.Addf(p.DriverPos, "%s %q: no driver %q: %s", what, p.Name, p.Driver, scenario.Suggest(p.Driver, known))
 		return none
 	}
@@ -131,16 +138,10 @@ func checkPart[T any](errs *scenario.Errors, p *bench.Part, what string, known [
 }
 
 // openInventory makes a bench of the first device that a scenario may have.
-func openInventory(_ context.Context, want scenario.DeviceWant, o Options, data []byte) (*bench.Bench, error) {
-	inv, err := Inventory(o.Bench, data)
+func openInventory(_ context.Context, want scenario.DeviceWant, o Options, inv *bench.Inventory) (*bench.Bench, error) {
+	d, err := choose(inv, want, o.Device)
 	if err != nil {
 		return nil, err
-	}
-	d := choose(inv, want, o.Device)
-	if d == nil {
-		var errs scenario.Errors
-		errs.Addf(want.Pos, "bench %s has no device with %s: it has %s", inv.Name, wanted(want), deviceNames(inv))
-		return nil, errs
 	}
 	b := &bench.Bench{Name: inv.Name, Clock: wallClock{}, Model: d.Model(), Driver: d.Driver, DevName: d.Name, Close: func() error { return nil }}
 	var errs scenario.Errors // none: the inventory was checked
@@ -171,22 +172,28 @@ func closeCarrier(b *bench.Bench) error {
 }
 
 // choose gives the first device that has the model, the driver and all the labels that are wanted, and the name where
-// one is given.
-func choose(inv *bench.Inventory, want scenario.DeviceWant, name string) *bench.DevicePart {
+// one is given. The error is scenario.Errors, at the place of the wish.
+func choose(inv *bench.Inventory, want scenario.DeviceWant, name string) (*bench.DevicePart, error) {
 	for i := range inv.Devices {
-		d := &inv.Devices[i]
-		if name != "" && d.Name != name || want.Model != "" && d.Model() != want.Model || want.Driver != "" && d.Driver != want.Driver {
-			continue
-		}
-		fits := true
-		for k, v := range want.Labels {
-			fits = fits && d.Labels[k] == v
-		}
-		if fits {
-			return d
+		if d := &inv.Devices[i]; (name == "" || d.Name == name) && fits(d, want) {
+			return d, nil
 		}
 	}
-	return nil
+	var errs scenario.Errors
+	errs.Addf(want.Pos, "bench %s has no device with %s: it has %s", inv.Name, wanted(want), deviceNames(inv))
+	return nil, errs
+}
+
+func fits(d *bench.DevicePart, want scenario.DeviceWant) bool {
+	if want.Model != "" && d.Model() != want.Model || want.Driver != "" && d.Driver != want.Driver {
+		return false
+	}
+	for k, v := range want.Labels {
+		if d.Labels[k] != v {
+			return false
+		}
+	}
+	return true
 }
 
 func wanted(w scenario.DeviceWant) string {

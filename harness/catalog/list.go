@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/tollgate-iot/tollgate/harness/bench"
 	"github.com/tollgate-iot/tollgate/harness/plan"
+	"github.com/tollgate-iot/tollgate/harness/scenario"
 )
 
 // Parts is what a bench has.
@@ -15,31 +17,63 @@ type Parts struct {
 }
 
 // List says what a bench has, without opening anything: an inventory file, or "" or SimName for the simulated bench.
-func List(bench string) (*Parts, error) {
-	if bench == "" || bench == SimName {
+func List(name string) (*Parts, error) {
+	if (Options{Bench: name}).simulated() {
 		return simList(), nil
 	}
-	data, err := os.ReadFile(bench)
-	if err != nil {
-		return nil, fmt.Errorf("read bench: %w", err)
-	}
-	inv, err := Inventory(bench, data)
+	inv, err := readInventory(name)
 	if err != nil {
 		return nil, err
 	}
 	out := &Parts{Name: inv.Name}
 	for i := range inv.Devices {
-		d := &inv.Devices[i]
-		a := deviceAbilities(d.Name, d.Model(), d.Driver, len(inv.Taps) > 0)
-		if d.Carrier == "" {
-			a.Carrier, a.Events = nil, nil
-		}
-		out.Devices = append(out.Devices, a)
+		out.Devices = append(out.Devices, partAbilities(inv, &inv.Devices[i]))
 	}
 	for _, t := range inv.Taps {
 		out.Taps = append(out.Taps, t.Name+" ("+t.Driver+")")
 	}
 	return out, nil
+}
+
+// Find says what the device that a scenario wants can do, without opening anything. The error is Open's for a mistake in
+// a file or an option.
+func Find(want scenario.DeviceWant, o Options) (plan.Abilities, error) {
+	if o.simulated() {
+		if _, err := parseSim(o.Sim); err != nil {
+			return plan.Abilities{}, err
+		}
+		model, err := simModel(want)
+		if err != nil {
+			return plan.Abilities{}, err
+		}
+		return deviceAbilities(model, model, simulated[model].driver, true), nil
+	}
+	inv, err := o.inventory()
+	if err != nil {
+		return plan.Abilities{}, err
+	}
+	d, err := choose(inv, want, o.Device)
+	if err != nil {
+		return plan.Abilities{}, err
+	}
+	return partAbilities(inv, d), nil
+}
+
+func readInventory(file string) (*bench.Inventory, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read bench: %w", err)
+	}
+	return Inventory(file, data)
+}
+
+// partAbilities is what a device of an inventory can do.
+func partAbilities(inv *bench.Inventory, d *bench.DevicePart) plan.Abilities {
+	a := deviceAbilities(d.Name, d.Model(), d.Driver, len(inv.Taps) > 0)
+	if d.Carrier == "" {
+		a.Carrier, a.Events = nil, nil
+	}
+	return a
 }
 
 func simList() *Parts {

@@ -23,7 +23,7 @@ const simTap = "mirror"
 func openSim(want scenario.DeviceWant, options string) (*bench.Bench, error) {
 	config, err := parseSim(options)
 	if err != nil {
-		return nil, fmt.Errorf("--sim: %w", err)
+		return nil, err
 	}
 	model, err := simModel(want)
 	if err != nil {

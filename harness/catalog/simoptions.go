@@ -66,14 +66,14 @@ func parseSim(text string) (simConfig, error) {
 	for _, part := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' }) {
 		name, value, ok := strings.Cut(part, "=")
 		if !ok {
-			return c, fmt.Errorf("%q: write NAME=VALUE, %s=…", part, name)
+			return c, fmt.Errorf("--sim: %q: write NAME=VALUE, %s=…", part, name)
 		}
 		option := findOption(name)
 		if option == nil {
-			return c, fmt.Errorf("unknown name %q: %s", name, scenario.Suggest(name, names))
+			return c, fmt.Errorf("--sim: unknown name %q: %s", name, scenario.Suggest(name, names))
 		}
 		if err := option.set(&c, value); err != nil {
-			return c, fmt.Errorf("%s=%s: %w", name, value, err)
+			return c, fmt.Errorf("--sim: %s=%s: %w", name, value, err)
 		}
 	}
 	return c, nil

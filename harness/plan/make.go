@@ -18,7 +18,10 @@ const DefaultWithin = 60 * time.Second
 const MaxRepeat = 1_000_000
 
 // Make joins a scenario with what a bench can do. Overrides put other values in the place of the scenario's variables.
-// The error is of type scenario.Errors: every mistake, in the order of their places.
+// The error is of type scenario.Errors: every mistake, in the order of their places. With mistakes the plan is given too,
+// for its variables and windows: it can't be carried out.
+//
+// Of a scenario with mistakes of form (scenario.Parse) the plan tells of those that are not a consequence of them.
 func Make(s *scenario.Scenario, a Abilities, overrides map[string]string) (*Plan, error) {
 	b := &builder{scenario: s, can: a, later: map[string]bool{}, given: map[string]bool{}, windows: map[string]scenario.Pos{}}
 	b.device()
@@ -31,10 +34,7 @@ func Make(s *scenario.Scenario, a Abilities, overrides map[string]string) (*Plan
 	p.Steps = b.steps("steps", s.Steps, top)
 	p.Cleanup = b.steps("cleanup", s.Cleanup, top)
 	b.expect(top)
-	if err := b.errs.Err(); err != nil {
-		return nil, err
-	}
-	return p, nil
+	return p, b.errs.Err()
 }
 
 // builder is the making of one plan.
@@ -234,10 +234,13 @@ func (b *builder) span(key string, s scenario.Span, in scope) time.Duration {
 func (b *builder) fixed(at scenario.Pos, key, text string, in scope) string {
 	before := len(b.errs)
 	out := b.text(at, text, in, false)
-	if names := left(out); len(names) > 0 && len(b.errs) == before {
-		b.errs.Addf(at, "%s: ${%s} is known only during the run, and this must be known before", key, names[0])
+	names := left(out)
+	for _, name := range names {
+		if len(b.errs) == before && !b.scenario.Words[name] {
+			b.errs.Addf(at, "%s: ${%s} is known only during the run, and this must be known before", key, name)
+		}
 	}
-	if len(b.errs) > before {
+	if len(b.errs) > before || len(names) > 0 {
 		return ""
 	}
 	if out == "" {
@@ -269,16 +272,9 @@ func (b *builder) text(at scenario.Pos, text string, in scope, secrets bool) str
 
 // expect checks the variables of claims that stand in the scenario. Package expectations puts their values in.
 func (b *builder) expect(in scope) {
-	x := b.scenario.Expect
-	if x.Inline == nil {
-		return
+	if claims := b.scenario.Expect.Claims; claims != nil {
+		b.claims(*claims, in)
 	}
-	v, err := scenario.Document(b.scenario.Pos.File, x.Line, x.Inline)
-	if err != nil {
-		b.errs.Addf(x.Pos, "expect: %s", err) // the parser has read it before
-		return
-	}
-	b.claims(*v, in)
 }
 
 // claims checks the variables in claims: all must be known before the run.

@@ -151,12 +151,15 @@ func (b *builder) wellFormed(at scenario.Pos, text string) {
 	}
 }
 
-// unknown notes a reference to nothing.
+// unknown notes a reference to nothing. Where a mistake of form may hide the name, that one is told already.
 func (b *builder) unknown(at scenario.Pos, ref string, vars map[string]string) {
+	name, _, _ := strings.Cut(strings.Trim(ref, "${}"), "[")
+	if b.scenario.Words[name] {
+		return
+	}
 	names := slices.Collect(maps.Keys(vars))
 	names = slices.AppendSeq(names, maps.Keys(b.scenario.Secrets))
 	slices.Sort(names)
-	name, _, _ := strings.Cut(strings.Trim(ref, "${}"), "[")
 	b.errs.Addf(at, "${%s}: unknown variable: %s", name, known(name, names))
 }
 

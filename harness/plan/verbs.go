@@ -20,7 +20,7 @@ func (b *builder) deviceVerb(out *Step, s *scenario.Step, in scope) {
 
 func (b *builder) carrierVerb(out *Step, s *scenario.Step, in scope) {
 	if len(b.can.Carrier) == 0 && !b.can.Unknown {
-		b.errs.Addf(s.Pos, "carrier.%s: device %q of the bench has no carrier: name one in the bench file", s.Verb, b.can.Device)
+		b.errs.Addf(s.VerbAt, "carrier.%s: device %q of the bench has no carrier: name one in the bench file", s.Verb, b.can.Device)
 		return
 	}
 	b.verb(out, s, in, b.can.Carrier, "the carrier has no verb")
@@ -39,7 +39,7 @@ func (b *builder) verb(out *Step, s *scenario.Step, in scope, offered []VerbSpec
 		for i, v := range offered {
 			names[i] = v.Name
 		}
-		b.errs.Addf(s.Pos, "%s: %s %q: %s", name, none, s.Verb, known(s.Verb, names))
+		b.errs.Addf(s.VerbAt, "%s: %s %q: %s", name, none, s.Verb, known(s.Verb, names))
 		return
 	}
 	spec := &offered[i]
@@ -101,7 +101,7 @@ func (b *builder) arguments(name string, s *scenario.Step, spec *VerbSpec, in sc
 		switch {
 		case given[a.Name]:
 		case a.Required:
-			b.errs.Addf(s.Pos, "%s: argument %q is missing: %s", name, a.Name, a.Doc)
+			b.errs.Addf(s.VerbAt, "%s: argument %q is missing: %s", name, a.Name, a.Doc)
 		case a.Default != "":
 			args[a.Name] = a.Default
 		}

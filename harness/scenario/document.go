@@ -21,7 +21,8 @@ const (
 // Document reads one YAML document into a Value. The first line of data is line firstLine of the file: a document that
 // stands inside another file keeps its places. Mappings keep their order; a key written twice, a key that is no plain
 // word, a merge key, a tag of one's own, a second document and nothing at all are mistakes. Aliases are written out,
-// within MaxValues. The error is of type Errors.
+// within MaxValues. The error is of type Errors. With mistakes that leave the rest readable (a key written twice, a tag)
+// the value is given too, without what is wrong; else it is nil.
 func Document(file string, firstLine int, data []byte) (*Value, error) {
 	d := &document{file: file, offset: firstLine - 1, open: map[*yaml.Node]bool{}}
 	root := d.parse(data)
@@ -29,10 +30,10 @@ func Document(file string, firstLine int, data []byte) (*Value, error) {
 		return nil, d.errs.Err()
 	}
 	v := d.value(root, 0)
-	if err := d.errs.Err(); err != nil {
-		return nil, err
+	if d.lost {
+		return nil, d.errs.Err()
 	}
-	return &v, nil
+	return &v, d.errs.Err()
 }
 
 // document is one reading of a file.
@@ -42,6 +43,7 @@ type document struct {
 	values int
 	open   map[*yaml.Node]bool // anchors being written out: one of them again is a circle
 	errs   Errors
+	lost   bool // what was read is not what was written
 }
 
 // parse gives the document's root, nil where there is none to go on with.
@@ -93,11 +95,13 @@ func (d *document) value(n *yaml.Node, depth int) Value {
 	switch {
 	case d.values == MaxValues+1:
 		d.errs.Addf(at, "more than %d values once aliases are written out", MaxValues)
+		d.lost = true
 		return v
 	case d.values > MaxValues:
 		return v
 	case depth > MaxDepth:
 		d.errs.Addf(at, "nested deeper than %d", MaxDepth)
+		d.lost = true
 		return v
 	}
 	switch n.Kind {
@@ -125,6 +129,7 @@ func (d *document) value(n *yaml.Node, depth int) Value {
 func (d *document) alias(n *yaml.Node, depth int) Value {
 	if d.open[n.Alias] {
 		d.errs.Addf(d.at(n.Line, n.Column), "*%s stands inside of what it repeats", n.Value)
+		d.lost = true
 		return Value{Pos: d.at(n.Line, n.Column)}
 	}
 	d.open[n.Alias] = true

@@ -62,8 +62,10 @@ func scenarioObject(step *Object[Step]) *Object[Scenario] {
 			Each("vars", "Values that steps use as ${name}; --var name=value puts another in place.", variables(), func(s *Scenario, e Entry, v map[string]string) {
 				s.Vars, s.VarsAt = v, places(e.Value)
 			}),
-			Field("secrets", "Names of secrets, each with the environment variable that holds it; used as ${name} in verbs' arguments, never recorded.",
-				MapOf("a secret's name", varName, Word("an environment variable's name", varName)), func(s *Scenario) *map[string]string { return &s.Secrets }),
+			Each("secrets", "Names of secrets, each with the environment variable that holds it; used as ${name} in verbs' arguments, never recorded.",
+				MapOf("a secret's name", varName, Word("an environment variable's name", varName)), func(s *Scenario, e Entry, v map[string]string) {
+					s.Secrets, s.SecretsAt = v, places(e.Value)
+				}),
 			Field("setup", "Steps that make the device ready; a failure there is inconclusive, not the device's fault.", steps, func(s *Scenario) *[]Step { return &s.Setup }),
 			Needed(Field("steps", "What is judged.", steps, func(s *Scenario) *[]Step { return &s.Steps })),
 			Field("cleanup", "Steps that always run at the end.", steps, func(s *Scenario) *[]Step { return &s.Cleanup }),
@@ -73,8 +75,20 @@ func scenarioObject(step *Object[Step]) *Object[Scenario] {
 	}
 }
 
+// variables is a mapping from names to values. One whose value can't be read is left out: nothing is known of it.
 func variables() Form[map[string]string] {
-	return MapOf("a variable's name such as url_1", varName, Text("a value"))
+	f := MapOf("a variable's name such as url_1", varName, Text("a value"))
+	read := f.Read
+	f.Read = func(errs *Errors, name string, v Value) map[string]string {
+		out := read(errs, name, v)
+		for _, e := range v.Map {
+			if e.Value.Scalar == nil {
+				delete(out, e.Key)
+			}
+		}
+		return out
+	}
+	return f
 }
 
 // places says where each value of a mapping stands.
@@ -206,7 +220,9 @@ func checkStep(errs *Errors, s *Step, v Value, known bool) {
 		errs.Addf(v.Pos, "a step needs a verb: device.VERB, carrier.VERB, wait, await or steps")
 	case len(found) > 1:
 		errs.Addf(found[1].Pos, "a step has one verb, and here is a second: %q beside %q; write two steps", found[1].Key, found[0].Key)
+		s.Who, s.Verb = Self, "group" // nobody can tell which was meant
 	case len(found) == 1:
+		s.VerbAt = found[0].Pos
 		checkBeside(errs, v, found[0].Key, strings.Fields(options))
 	}
 	s.Text = stepText(v, found)

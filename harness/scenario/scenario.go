@@ -20,10 +20,16 @@ type Scenario struct {
 	Vars    map[string]string // values as written; steps use them as ${name}
 	VarsAt  map[string]Pos    // where each value stands
 	Secrets map[string]string // name → environment variable that holds it; never recorded
-	Setup   []Step
-	Steps   []Step
-	Cleanup []Step
-	Expect  Expect
+	// SecretsAt says where each secret's environment variable stands.
+	SecretsAt map[string]Pos
+	Setup     []Step
+	Steps     []Step
+	Cleanup   []Step
+	Expect    Expect
+	Source    []byte // the file as it was read
+	// Words are, of a scenario with mistakes of form, all its keys and plain values outside of claims: a name that seems
+	// to be missing may stand where a mistake hides it. Nil where there are no mistakes.
+	Words map[string]bool
 }
 
 // DeviceWant says which device of a bench the scenario wants: by model, driver or labels.
@@ -34,14 +40,17 @@ type DeviceWant struct {
 	Labels map[string]string
 }
 
+// Any says whether any device will do.
+func (d DeviceWant) Any() bool { return d.Model == "" && d.Driver == "" && len(d.Labels) == 0 }
+
 // Expect is the scenario's claims: the names of expectation files, or claims written in place.
 type Expect struct {
-	Pos   Pos
-	Names []string
-	// Inline is a YAML document in the form of an expectations file (a mapping with `expect`), nil where Names are given.
-	// Its line numbers are those of the scenario file.
-	Inline []byte
-	Line   int // line of the scenario file on which Inline's first line stands
+	Pos     Pos
+	Names   []string
+	NamesAt []Pos // where each of the names stands
+	// Claims are those in place, a list or a mapping in the form of an expectations file; nil where Names are given.
+	// Package expectations reads them.
+	Claims *Value
 }
 
 // Who does a step's verb.
@@ -59,6 +68,7 @@ type Step struct {
 	Pos    Pos
 	Text   string // the step as written, on one line: "device.http_get: ${url}"; secrets stay names
 	Who    Who
+	VerbAt Pos       // where the verb's key stands
 	Verb   string    // "http_get", "delete_session", "wait", "await", "group" (only steps: in a window or repeat)
 	Arg    Value     // the verb's argument as written
 	Window string    // window that this step opens and closes
