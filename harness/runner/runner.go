@@ -201,6 +201,7 @@ func (r *run) finish(ctx context.Context) {
 	for _, a := range t.DeviceAddrs {
 		t.Analysis.Devices = append(t.Analysis.Devices, netip.PrefixFrom(a, a.BitLen()))
 	}
+	t.Analysis.VXLANPorts = vxlanPorts(r.bench.Taps)
 	t.Capture = &trace.Capture{File: CaptureFile}
 }
 

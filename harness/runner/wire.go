@@ -83,7 +83,7 @@ func newWire(dir string, b *bench.Bench, rec *record, secrets map[string]string,
 	}
 	w := &wire{
 		record: rec, clock: b.Clock, taps: b.Taps, file: f, out: out,
-		decoder: packet.NewDecoder(packet.Options{}),
+		decoder: packet.NewDecoder(packet.Options{VXLANPorts: vxlanPorts(b.Taps)}),
 		known:   map[netip.Addr]bool{}, last: map[netip.Addr]int64{},
 		pinged: map[netip.Addr]int64{}, answered: map[netip.Addr]int64{}, keep: keep,
 	}
@@ -108,8 +108,33 @@ func (w *wire) start(ctx context.Context) error {
 		}
 		t.evidence.ReadyBefore = true
 		w.tapEvent(t, "ready", "")
+		if n, ok := tap.(bench.Noting); ok {
+			for _, note := range n.Notes() {
+				w.tapEvent(t, "note", note)
+			}
+		}
 	}
 	return nil
+}
+
+// vxlanPorts are the ports besides VXLAN's own that taps know to carry it, in order.
+func vxlanPorts(taps []bench.Tap) []uint16 {
+	var out []uint16
+	for _, tap := range taps {
+		if p, ok := tap.(bench.Ported); ok {
+			out = append(out, p.VXLANPorts()...)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// doubt is why a tap's count of what it dropped proves nothing, "" where it does.
+func doubt(tap bench.Tap) string {
+	if d, ok := tap.(bench.Doubtful); ok {
+		return d.Doubt()
+	}
+	return ""
 }
 
 func (w *wire) tapEvent(t *tapped, state, text string) {
@@ -385,6 +410,7 @@ func (w *wire) close() error {
 		t.tap.Close()
 		stats := t.tap.Stats()
 		t.evidence.Received, t.evidence.Dropped, t.evidence.Truncated = stats.Received, stats.Dropped, stats.Truncated
+		t.evidence.Doubt = w.record.mask(doubt(t.tap))
 		for _, o := range outages(t.tap) {
 			t.evidence.Outages = append(t.evidence.Outages, trace.Outage{From: o.From, To: o.To, Cause: w.record.mask(o.Cause)})
 		}

@@ -141,6 +141,8 @@ func (e TapEvidence) judge() (holes []Hole, why string) {
 		why = fmt.Sprintf("no canary was seen by tap %s before the first step", e.Name)
 	case !e.CanaryAfter:
 		why = fmt.Sprintf("no canary was seen by tap %s after the last step", e.Name)
+	case e.Doubt != "":
+		why = fmt.Sprintf("what tap %s lost is not all counted: %s", e.Name, e.Doubt)
 	}
 	return holes, why
 }

@@ -45,6 +45,7 @@ func TestCompletenessOfARun(t *testing.T) {
 		"one of two taps blind": {Trace{Capture: unproven(), Evidence: Evidence{Taps: append(change(func(e *TapEvidence) { e.CanaryAfter, e.CanaryBefore = false, false }), goodTap())}}, Unproven, "payload only"},
 		"no canary after":       {Trace{Capture: unproven(), Evidence: Evidence{Taps: change(func(e *TapEvidence) { e.CanaryAfter = false })}}, Unproven, "after the last step"},
 		"no canary before":      {Trace{Capture: unproven(), Evidence: Evidence{Taps: change(func(e *TapEvidence) { e.CanaryBefore = false })}}, Unproven, "before the first step"},
+		"losses not counted":    {Trace{Capture: unproven(), Evidence: Evidence{Taps: change(func(e *TapEvidence) { e.Doubt = "nobody counts" })}}, Unproven, "what tap mirror lost is not all counted: nobody counts"},
 		"drops":                 {Trace{Capture: unproven(), Evidence: Evidence{Taps: change(func(e *TapEvidence) { e.Dropped = 3 })}}, Broken, "dropped 3 packets"},
 		"cut short":             {Trace{Capture: unproven(), Evidence: Evidence{Taps: change(func(e *TapEvidence) { e.Truncated = 1 })}}, Broken, "cut 1 packet short"},
 		"late":                  {Trace{Capture: unproven(), Evidence: Evidence{Taps: change(func(e *TapEvidence) { e.ReadyBefore = false })}}, Broken, "not capturing before"},

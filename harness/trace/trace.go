@@ -193,6 +193,8 @@ type TapEvidence struct {
 	Dropped      uint64 `json:"dropped"` // by kernel, by socket, by us
 	Truncated    uint64 `json:"truncated"`
 	Error        string `json:"error,omitempty"`
+	// Doubt is why packets may have been lost that Dropped does not count, "" where it counts them all.
+	Doubt string `json:"doubt,omitempty"`
 	// Outages are the spans in which it did not capture though the run went on, oldest first.
 	Outages []Outage `json:"outages,omitempty"`
 }
