@@ -137,13 +137,18 @@ func conclude(t *trace.Trace, dir string, o Options) (*Result, error) {
 	return r, nil
 }
 
-// Judge judges a trace by expectations: the façade's name for the second act.
+// Judge judges a trace by expectations: the façade's name for the second act. Bytes are shown by the account of the
+// expectations, where they have one for all their claims.
 func Judge(t *trace.Trace, set *expectations.Set, strict bool) *Result {
 	findings := set.Judge(t, expectations.Options{Strict: strict})
 	if t.Capture != nil {
 		t.Capture.Completeness = t.Completeness(trace.Scope{})
 	}
-	return &Result{Trace: t, Findings: findings, Verdict: verdict.Of(findings), Strict: strict, Version: Version()}
+	r := &Result{Trace: t, Findings: findings, Verdict: verdict.Of(findings), Strict: strict, Version: Version()}
+	if set.Account != "" {
+		r.Account, _ = trace.ParseAccount(set.Account) // checked when the file was read
+	}
+	return r
 }
 
 // JudgeRun judges a run directory by the expectations given, or by those that the run was made with where set is nil.

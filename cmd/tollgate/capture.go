@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -23,14 +24,14 @@ type readFlags struct {
 
 func (f *readFlags) register(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&f.devices, "device", nil, "who is a device: `ADDR|CIDR`, may be repeated (default: whoever opened the flows)")
-	flags.StringVar(&f.account, "account", "wire", "how bytes are counted: wire, soracom, or `NAME` with bytes added to each packet, own:up+36,down+0")
+	flags.StringVar(&f.account, "account", "", "how bytes are counted: wire (the default), soracom, or `NAME=wire+36up+4down`, your own by bytes added to each packet")
 	flags.UintSliceVar(&f.ports, "vxlan-port", nil, "a UDP `PORT` that carries VXLAN beside 4789; may be repeated")
 	flags.BoolVar(&f.sameMirror, "same-mirror", false, "the same conversation in several tunnels is one, mirrored several times")
 }
 
 // refuse refuses flags that have no meaning where a run is read.
 func (f *readFlags) refuse(why string) error {
-	if len(f.devices) > 0 || len(f.ports) > 0 || f.sameMirror || f.account != "wire" {
+	if len(f.devices) > 0 || len(f.ports) > 0 || f.sameMirror || f.account != "" {
 		return usage("--device, --account, --vxlan-port and --same-mirror are for captures: %s", why)
 	}
 	return nil
@@ -38,7 +39,7 @@ func (f *readFlags) refuse(why string) error {
 
 func (f *readFlags) options() (trace.Options, trace.Account, error) {
 	o := trace.Options{SameMirror: f.sameMirror}
-	account, err := trace.ParseAccount(f.account)
+	account, err := trace.ParseAccount(cmp.Or(f.account, trace.Wire.Name))
 	if err != nil {
 		return o, account, usage("--account: %w", err)
 	}

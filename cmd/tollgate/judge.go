@@ -87,7 +87,11 @@ func (a *app) judged(what string, set *expectations.Set, f judgeFlags) (*harness
 	if f.window != "" {
 		t.Windows = []trace.Window{{Name: f.window, From: time.Unix(0, t.Capture.First).UTC(), To: time.Unix(0, t.Capture.Last+1).UTC()}}
 	}
-	return harness.Judge(t, set, f.strict), nil
+	r := harness.Judge(t, set, f.strict)
+	if f.read.account != "" {
+		r.Account = t.Account
+	}
+	return r, nil
 }
 
 // runDirectory says whether a path is a run's, and where it leads to.

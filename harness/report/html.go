@@ -24,18 +24,19 @@ var htmlTemplate = template.Must(template.New("report").Funcs(template.FuncMap{
 // htmlPage is what the template shows.
 type htmlPage struct {
 	*Run
-	Duration string
-	On       string
-	Complete *trace.Completeness
-	Tables   []Table
-	MoreTabs int
-	Failed   []htmlFinding
-	Open     []undecided
-	Passed   []htmlFinding
-	Flows    []htmlFlow
-	MoreFlow int
-	Timeline []htmlEvent
-	MoreTime int
+	Duration  string
+	On        string
+	CountedBy string // the account of all bytes
+	Complete  *trace.Completeness
+	Tables    []Table
+	MoreTabs  int
+	Failed    []htmlFinding
+	Open      []undecided
+	Passed    []htmlFinding
+	Flows     []htmlFlow
+	MoreFlow  int
+	Timeline  []htmlEvent
+	MoreTime  int
 }
 
 type htmlFinding struct {
@@ -69,7 +70,8 @@ const (
 
 // HTML gives report.html: one file with everything in it, for a browser without a network.
 func HTML(r *Run) ([]byte, error) {
-	p := htmlPage{Run: r, Duration: duration(r.Trace), On: joined(" · ", r.Trace.Bench, r.Trace.Device), Tables: Tables(r)}
+	p := htmlPage{Run: r, Duration: duration(r.Trace), On: joined(" · ", r.Trace.Bench, r.Trace.Device), Tables: Tables(r),
+		CountedBy: Safe(r.account().Name)}
 	if c := r.Trace.Capture; c != nil {
 		p.Complete = &c.Completeness
 		p.Flows, p.MoreFlow = htmlFlowsOf(r)

@@ -110,7 +110,7 @@ func properties(r *Run) []junitProperty {
 	t := r.Trace
 	out := []junitProperty{
 		{"tollgate", r.Version}, {"verdict", r.Verdict.String()}, {"bench", xmlText(t.Bench)}, {"device", xmlText(t.Device)},
-		{"model", xmlText(t.Model)}, {"account", t.Account.Name}, {"run", xmlText(r.Dir)},
+		{"model", xmlText(t.Model)}, {"account", r.account().Name}, {"run", xmlText(r.Dir)},
 	}
 	if c := t.Capture; c != nil {
 		out = append(out, junitProperty{"completeness", c.Completeness.State.String()},

@@ -121,8 +121,33 @@ func TestManyWindows(t *testing.T) {
 	require.Equal(t, 1, strings.Count(text, "  cycle   "), "one head")
 	require.Regexp(t, `(?m)^    cycle\[5\] +10 +1,134 B +7 +1,220 B$`, text)
 	require.Regexp(t, `(?m)^    cycle\[4\] .*✗ packets up ≤ 9$`, text)
-	require.Regexp(t, `(?m)^  cycle\[4\] +up +down$`, text)
+	require.Regexp(t, `(?m)^  cycle\[4\] +up +down    account soracom$`, text)
 	require.NotRegexp(t, `(?m)^  cycle\[3\] +up`, text)
+}
+
+// Bytes are counted as the claims beside them count, and a claim that counts otherwise says so.
+func TestTablesCountAsTheClaimsDo(t *testing.T) {
+	r := httpRun(t)
+	r.Trace.Account, r.Account = trace.Wire, trace.Soracom
+	r.Findings = []verdict.Finding{
+		{Claim: "bytes: {up: <= 1134}", Kind: "bytes", Scope: "window get, account soracom", Verdict: verdict.Pass},
+		{Claim: "bytes: {down: 1220}", Kind: "bytes", Scope: "window get", Verdict: verdict.Pass},
+	}
+	text := terminal(t, r, Style{})
+	require.Contains(t, text, "    account soracom\n")
+	require.Regexp(t, `total +10 +1,134 B +7 +1,220 B    ✓ bytes up ≤ 1,134   ✓ bytes down 1,220 \(account wire\)`, text)
+	b, err := JSON(r)
+	require.NoError(t, err)
+	require.Contains(t, string(b), `"account": "soracom"`)
+	page, err := HTML(r)
+	require.NoError(t, err)
+	require.Contains(t, string(page), "Bytes as the account “soracom” counts them.")
+	require.Contains(t, string(page), "1,134 B")
+
+	r.Account = trace.Account{}
+	text = terminal(t, r, Style{})
+	require.NotContains(t, text, "    account")
+	require.Regexp(t, `total +10 +774 B +7 +1,220 B    ✓ bytes up ≤ 1,134 \(account soracom\)   ✓ bytes down 1,220$`, strings.Split(text, "\n\n")[1])
 }
 
 // A long flow is cut in the middle, never around a witness.

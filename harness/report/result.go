@@ -72,7 +72,7 @@ func JSON(r *Run) ([]byte, error) {
 	t := r.Trace
 	out := result{
 		Schema: resultSchema, Tollgate: r.Version, Scenario: t.Scenario, File: t.File, About: t.About,
-		Bench: t.Bench, Device: t.Device, Model: t.Model, Account: t.Account.Name, Strict: r.Strict,
+		Bench: t.Bench, Device: t.Device, Model: t.Model, Account: r.account().Name, Strict: r.Strict,
 		Verdict: r.Verdict, Interrupted: t.Interrupted, Trouble: t.Trouble, Failed: t.Failed,
 		Begin: t.Begin.UTC(), End: t.End.UTC(), WallSeconds: t.Wall.Round(time.Millisecond).Seconds(),
 		Windows: windowsOf(r), Findings: r.Findings,
@@ -84,7 +84,7 @@ func JSON(r *Run) ([]byte, error) {
 		out.Findings = []verdict.Finding{}
 	}
 	if t.Capture != nil {
-		out.Totals = totalsOf(t)
+		out.Totals = totalsOf(t, r.account())
 		out.Completeness = completeOf(&t.Capture.Completeness)
 	}
 	b, err := json.MarshalIndent(out, "", "  ")
@@ -103,7 +103,7 @@ func completeOf(c *trace.Completeness) completeness {
 	return out
 }
 
-func totalsOf(t *trace.Trace) totals {
+func totalsOf(t *trace.Trace, a trace.Account) totals {
 	c := t.Capture
 	out := totals{Frames: c.Frames, Devices: []string{}, Flows: c.Total.Flows, Teardown: map[string]uint64{}}
 	for _, d := range c.Devices {
@@ -118,7 +118,6 @@ func totalsOf(t *trace.Trace) totals {
 		}
 	}
 	up, down := c.Total.Tally[flow.Up], c.Total.Tally[flow.Down]
-	a := t.Account
 	out.Captured = both[Count]{Count{up.Packets, a.Bytes(flow.Up, up)}, Count{down.Packets, a.Bytes(flow.Down, down)}}
 	out.OnAir = both[Count]{Count{up.AirPackets, a.AirBytes(flow.Up, up)}, Count{down.AirPackets, a.AirBytes(flow.Down, down)}}
 	return out

@@ -7,6 +7,7 @@
 package report
 
 import (
+	"cmp"
 	"regexp"
 	"slices"
 	"sort"
@@ -26,6 +27,15 @@ type Run struct {
 	Dir      string // the run directory, "" for a bare capture
 	Strict   bool   // judged with --strict
 	Version  string // of Tollgate
+	// Account is how tables and totals count bytes: that of the claims beside them. The zero value is the trace's own.
+	Account trace.Account
+}
+
+func (r *Run) account() trace.Account {
+	if r.Account == (trace.Account{}) {
+		return r.Trace.Account
+	}
+	return r.Account
 }
 
 // Count is packets and the bytes that the account counts for them.
@@ -116,17 +126,17 @@ func ours(t *trace.Trace, f *flow.Flow) bool {
 }
 
 func (t *Table) fill(r *Run, w *trace.Window, phases flow.Phases, sum flow.Both[flow.Tally]) {
-	account := r.Trace.Account
+	account := r.account()
 	counted := func(d flow.Direction, tally flow.Tally) Count { return Count{tally.Packets, account.Bytes(d, tally)} }
 	for p, tallies := range phases {
 		row := Row{Name: flow.Phase(p).String(), Up: counted(flow.Up, tallies[flow.Up]), Down: counted(flow.Down, tallies[flow.Down])}
-		row.Marks = marks(r.Findings, row.Name, w)
+		row.Marks = marks(r, row.Name, w)
 		if row.Up.Packets+row.Down.Packets > 0 || len(row.Marks) > 0 {
 			t.Rows = append(t.Rows, row)
 		}
 	}
 	t.Total.Up, t.Total.Down = counted(flow.Up, sum[flow.Up]), counted(flow.Down, sum[flow.Down])
-	t.Total.Marks = marks(r.Findings, "", w)
+	t.Total.Marks = marks(r, "", w)
 	up, down := sum[flow.Up], sum[flow.Down]
 	if up.AirPackets != up.Packets || down.AirPackets != down.Packets {
 		t.Air = &Row{
@@ -139,22 +149,31 @@ func (t *Table) fill(r *Run, w *trace.Window, phases flow.Phases, sum flow.Both[
 
 // marks gives the claims that a row of a window answers: those on its phase, and those on packets and bytes in all for
 // the total (phase "").
-func marks(findings []verdict.Finding, phase string, w *trace.Window) []Mark {
+func marks(r *Run, phase string, w *trace.Window) []Mark {
 	var out []Mark
-	for i := range findings {
-		f := &findings[i]
-		claimPhase, window := scope(f.Scope)
-		if !sameWindow(window, w) {
+	for i := range r.Findings {
+		f := &r.Findings[i]
+		of := scope(f.Scope)
+		if !sameWindow(of.window, w) {
 			continue
 		}
 		switch {
 		case f.Kind == "resets" && phase == flow.Reset.String():
 			out = append(out, Mark{f.Verdict, resetText(f)})
-		case (f.Kind == "packets" || f.Kind == "bytes") && claimPhase == phase:
-			out = append(out, Mark{f.Verdict, claimText(f.Claim)})
+		case (f.Kind == "packets" || f.Kind == "bytes") && of.phase == phase:
+			out = append(out, Mark{f.Verdict, claimText(f.Claim) + r.otherwise(f, of.account)})
 		}
 	}
 	return out
+}
+
+// otherwise says of a claim about bytes that its account is not the table's.
+func (r *Run) otherwise(f *verdict.Finding, account string) string {
+	account = cmp.Or(account, r.Trace.Account.Name)
+	if f.Kind != "bytes" || account == r.account().Name {
+		return ""
+	}
+	return " (account " + account + ")"
 }
 
 // resetText is short where it is plain.
@@ -180,17 +199,23 @@ func claimText(claim string) string {
 	})
 }
 
-// scope takes a finding's scope apart: "phase dns, window cycle[3]".
-func scope(s string) (phase, window string) {
+// scoped is what a finding is about.
+type scoped struct{ phase, window, account string }
+
+// scope takes a finding's scope apart: "phase dns, window cycle[3], account soracom".
+func scope(s string) (of scoped) {
 	for _, part := range strings.Split(s, ", ") {
-		if p, ok := strings.CutPrefix(part, "phase "); ok {
-			phase = p
-		}
-		if w, ok := strings.CutPrefix(part, "window "); ok {
-			window = w
+		what, name, _ := strings.Cut(part, " ")
+		switch what {
+		case "phase":
+			of.phase = name
+		case "window":
+			of.window = name
+		case "account":
+			of.account = name
 		}
 	}
-	return phase, window
+	return of
 }
 
 // sameWindow says whether a scope's window is w; a name without a number means each window of that name.

@@ -72,14 +72,20 @@ func (p *page) title() {
 	left := Safe(t.Scenario)
 	on := Safe(joined(" · ", t.Bench, t.Device))
 	word := strings.ToUpper(p.run.Verdict.String())
-	right := "   " + duration(t)
+	right := ""
+	if took := duration(t); took != "" {
+		right = "   " + took
+	}
 	gap := p.style.Width - utf8.RuneCountInString(left+"   "+on+word+right)
 	p.line("%s   %s%s%s%s", p.style.bold(left), p.style.dim(on), strings.Repeat(" ", max(2, gap)),
 		p.style.bold(p.style.verdict(p.run.Verdict, word)), right)
 }
 
-// duration is the run's time, and the simulated one where that is another.
+// duration is the run's time, and the simulated one where that is another; "" for a bare capture, which no run took.
 func duration(t *trace.Trace) string {
+	if t.Begin.IsZero() {
+		return ""
+	}
 	s := took(t.Wall)
 	if own := t.End.Sub(t.Begin); own > t.Wall+t.Wall/10+time.Second {
 		s += " (simulated " + took(own) + ")"
@@ -166,8 +172,13 @@ func (p *page) table(t *Table) {
 // nameWidth holds the longest phase name.
 const nameWidth = 16
 
+// head names a table, and the account of its bytes unless those are the frames' own.
 func (p *page) head(name string) {
-	p.line("\n  %s  %s  %s", p.style.bold(pad(Safe(name), nameWidth)), p.style.dim(padLeft("up", 17)), p.style.dim(padLeft("down", 19)))
+	s := fmt.Sprintf("\n  %s  %s  %s", p.style.bold(pad(Safe(name), nameWidth)), p.style.dim(padLeft("up", 17)), p.style.dim(padLeft("down", 19)))
+	if a := p.run.account().Name; a != trace.Wire.Name {
+		s += "    " + p.style.dim("account "+Safe(a))
+	}
+	p.line("%s", s)
 }
 
 func (p *page) row(r *Row) {
@@ -260,8 +271,16 @@ func (p *page) passed() {
 	p.line("")
 	p.line("  %s %s", p.style.verdict(verdict.Pass, sign(verdict.Pass)), what)
 	for _, d := range order {
-		p.line("      %s", p.style.dim(fmt.Sprintf("%d of them unproven: %s", doubts[d], Safe(d))))
+		p.line("      %s", p.style.dim(p.rests(doubts[d], d)))
 	}
+}
+
+// rests says what so many passes rest on. Where that is all that is said of the capture below, it is not said twice.
+func (p *page) rests(count int, doubt string) string {
+	if c := p.run.Trace.Capture; c != nil && doubt == strings.Join(c.Completeness.Reasons, "; ") {
+		return fmt.Sprintf("%d of them unproven: by what the capture shows, and it may lack something, as said below", count)
+	}
+	return fmt.Sprintf("%d of them unproven: %s", count, Safe(doubt))
 }
 
 // claimLine is a claim with what it is about.
