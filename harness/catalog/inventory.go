@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	"github.com/tollgate-iot/tollgate/harness/bench"
-	"github.com/tollgate-iot/tollgate/harness/capture/pipe"
 	"github.com/tollgate-iot/tollgate/harness/carrier/soracom"
 	"github.com/tollgate-iot/tollgate/harness/scenario"
 )
@@ -33,7 +31,7 @@ func Inventory(file string, data []byte) (*bench.Inventory, error) {
 		checkPart(&errs, &inv.Carriers[i], "carrier", names(carriers), carrierObject())
 	}
 	for i := range inv.Taps {
-		checkPart(&errs, &inv.Taps[i], "tap", names(taps), tapObject(inv.Taps[i].Driver))
+		checkTap(&errs, &inv.Taps[i])
 	}
 	if err := errs.Err(); err != nil {
 		return nil, err
@@ -49,13 +47,6 @@ type carrierOptions struct {
 	profile, endpoint string
 	sims              []string
 	cuts, calls       int
-}
-
-// tapOptions are the options of pipe and ssh.
-type tapOptions struct {
-	path, host, iface, capture string
-	command                    []string
-	stdin                      bool
 }
 
 func deviceObject() *scenario.Object[deviceOptions] {
@@ -81,42 +72,6 @@ func carrierObject() *scenario.Object[carrierOptions] {
 	}}
 }
 
-func tapObject(driver string) *scenario.Object[tapOptions] {
-	if driver == "ssh" {
-		return &scenario.Object[tapOptions]{Name: "a tap", Keys: []scenario.Key[tapOptions]{
-			scenario.Needed(scenario.Field("host", "A host in your own ssh configuration.", scenario.Text("a host"), func(o *tapOptions) *string { return &o.host })),
-			scenario.Field("interface", "The interface there; eth0 where not given.", scenario.Text("an interface"), func(o *tapOptions) *string { return &o.iface }),
-			scenario.Field("capture", "What the mirror is wrapped in: gre, vxlan or all.", scenario.Choice("what to capture", "gre", "vxlan", "all"), func(o *tapOptions) *string { return &o.capture }),
-		}}
-	}
-	return &scenario.Object[tapOptions]{Name: "a tap", Keys: []scenario.Key[tapOptions]{
-		scenario.Field("path", "A capture file or a named pipe that grows.", scenario.Text("a path"), func(o *tapOptions) *string { return &o.path }),
-		scenario.Field("command", "A command that writes a capture to its standard output, word by word.", scenario.ListOf(1, scenario.Text("a word")), func(o *tapOptions) *[]string { return &o.command }),
-		scenario.Field("stdin", "true: the capture comes on tollgate's own standard input.", truth(), func(o *tapOptions) *bool { return &o.stdin }),
-	}, Check: func(errs *scenario.Errors, o *tapOptions, v scenario.Value, _ bool) {
-		given := 0
-		for _, yes := range []bool{o.path != "", len(o.command) > 0, o.stdin} {
-			if yes {
-				given++
-			}
-		}
-		if given != 1 {
-			errs.Addf(v.Pos, "a tap with driver pipe needs exactly one of path, command and stdin")
-		}
-	}}
-}
-
-// truth is true or false.
-func truth() scenario.Form[bool] {
-	word := scenario.Choice("true or false", "true", "false")
-	return scenario.Form[bool]{
-		Schema: func(map[string]any) map[string]any { return map[string]any{"type": "boolean"} },
-		Read: func(errs *scenario.Errors, name string, v scenario.Value) bool {
-			return word.Read(errs, name, v) == "true"
-		},
-	}
-}
-
 func checkDevice(errs *scenario.Errors, d *bench.DevicePart) {
 	checkPart(errs, &d.Part, "device", names(devices), deviceObject())
 	if d.Carrier != "" && d.IMSIPos.Line == 0 {
@@ -134,7 +89,7 @@ func checkPart[T any](errs *scenario.Errors, p *bench.Part, what string, known [
 		errs.Addf(p.DriverPos, "%s %q: no driver %q: %s", what, p.Name, p.Driver, scenario.Suggest(p.Driver, known))
 		return none
 	}
-	return o.Read(errs, fmt.Sprintf("%s %q", what, p.Name), scenario.Value{Pos: p.Pos, Map: slices.Concat(p.Options, []scenario.Entry{})})
+	return o.Read(errs, fmt.Sprintf("%s %q", what, p.Name), scenario.Value{Pos: p.Pos, Map: append([]scenario.Entry{}, p.Options...)})
 }
 
 // openInventory makes a bench of the first device that a scenario may have.
@@ -155,7 +110,7 @@ func openInventory(_ context.Context, want scenario.DeviceWant, o Options, inv *
 	}
 	for i := range inv.Taps {
 		p := &inv.Taps[i]
-		tap, err := taps[p.Driver](p.Name, checkPart(&errs, p, "tap", names(taps), tapObject(p.Driver)), b.Clock)
+		tap, err := taps[p.Driver].open(p, b)
 		if err != nil {
 			return nil, &BrokenError{inv.Name, errors.Join(fmt.Errorf("tap %s: %w", p.Name, err), closeCarrier(b))}
 		}
@@ -239,27 +194,6 @@ func portAt(path string) portFunc {
 func openSoracom(o carrierOptions, imsi string, clock bench.Clock) (bench.Carrier, error) {
 	return soracom.New(soracom.Options{SIM: imsi, Allowed: o.sims, Profile: o.profile, Endpoint: o.endpoint, Clock: clock,
 		Budget: &soracom.Budget{Cuts: o.cuts, Calls: o.calls}})
-}
-
-func openPipe(name string, o tapOptions, _ bench.Clock) (bench.Tap, error) {
-	p := pipe.Options{Name: name, Path: o.path, Command: o.command}
-	if o.stdin {
-		p.Path = "-"
-	}
-	return pipe.New(p)
-}
-
-// captureFilters are what tcpdump is told to capture (pcap-filter(7)).
-var captureFilters = map[string][]string{
-	"gre":   {"proto", "gre"},
-	"vxlan": {"udp", "port", "4789"},
-	"all":   nil,
-}
-
-// openSSH captures on another host, with the tools that it has: a pipe from tcpdump there.
-func openSSH(name string, o tapOptions, _ bench.Clock) (bench.Tap, error) {
-	command := []string{"ssh", "-o", "BatchMode=yes", o.host, "sudo", "-n", "tcpdump", "-i", cmp.Or(o.iface, "eth0"), "-s", "0", "-U", "-n", "-w", "-"}
-	return pipe.New(pipe.Options{Name: name, Command: append(command, captureFilters[cmp.Or(o.capture, "gre")]...)})
 }
 
 // wallClock is this machine's clock, for real hardware.

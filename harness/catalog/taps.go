@@ -1,0 +1,209 @@
+package catalog
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/tollgate-iot/tollgate/harness/bench"
+	"github.com/tollgate-iot/tollgate/harness/capture/pipe"
+	"github.com/tollgate-iot/tollgate/harness/capture/socket"
+	"github.com/tollgate-iot/tollgate/harness/scenario"
+)
+
+// tapDriver makes taps from the options in a bench file.
+type tapDriver struct {
+	check func(errs *scenario.Errors, p *bench.Part)
+	// open makes the tap of a part that was checked, for a bench that has its clock and its carrier.
+	open func(p *bench.Part, b *bench.Bench) (bench.Tap, error)
+}
+
+// tapOf is a driver whose options are read into a T.
+func tapOf[T any](options *scenario.Object[T], open func(name string, o T, b *bench.Bench) (bench.Tap, error)) tapDriver {
+	read := func(errs *scenario.Errors, p *bench.Part) T {
+		return options.Read(errs, fmt.Sprintf("tap %q", p.Name), scenario.Value{Pos: p.Pos, Map: append([]scenario.Entry{}, p.Options...)})
+	}
+	return tapDriver{
+		check: func(errs *scenario.Errors, p *bench.Part) { read(errs, p) },
+		open: func(p *bench.Part, b *bench.Bench) (bench.Tap, error) {
+			var errs scenario.Errors // none: the inventory was checked
+			return open(p.Name, read(&errs, p), b)
+		},
+	}
+}
+
+func checkTap(errs *scenario.Errors, p *bench.Part) {
+	driver, known := taps[p.Driver]
+	switch {
+	case p.Driver == "": // a mistake that has been told
+	case !known:
+		errs.Addf(p.DriverPos, "tap %q: no driver %q: %s", p.Name, p.Driver, scenario.Suggest(p.Driver, names(taps)))
+	default:
+		driver.check(errs, p)
+	}
+}
+
+type pipeOptions struct {
+	path    string
+	command []string
+	stdin   bool
+}
+
+func pipeObject() *scenario.Object[pipeOptions] {
+	return &scenario.Object[pipeOptions]{Name: "a tap", Keys: []scenario.Key[pipeOptions]{
+		scenario.Field("path", "A capture file or a named pipe that grows.", scenario.Text("a path"), func(o *pipeOptions) *string { return &o.path }),
+		scenario.Field("command", "A command that writes a capture to its standard output, word by word.", scenario.ListOf(1, scenario.Text("a word")), func(o *pipeOptions) *[]string { return &o.command }),
+		scenario.Field("stdin", "true: the capture comes on tollgate's own standard input.", truth(), func(o *pipeOptions) *bool { return &o.stdin }),
+	}, Check: func(errs *scenario.Errors, o *pipeOptions, v scenario.Value, _ bool) {
+		given := 0
+		for _, yes := range []bool{o.path != "", len(o.command) > 0, o.stdin} {
+			if yes {
+				given++
+			}
+		}
+		if given != 1 {
+			errs.Addf(v.Pos, "a tap with driver pipe needs exactly one of path, command and stdin")
+		}
+	}}
+}
+
+func openPipe(name string, o pipeOptions, _ *bench.Bench) (bench.Tap, error) {
+	p := pipe.Options{Name: name, Path: o.path, Command: o.command}
+	if o.stdin {
+		p.Path = "-"
+	}
+	return pipe.New(p)
+}
+
+type sshOptions struct{ host, iface, capture string }
+
+func sshObject() *scenario.Object[sshOptions] {
+	return &scenario.Object[sshOptions]{Name: "a tap", Keys: []scenario.Key[sshOptions]{
+		scenario.Needed(scenario.Field("host", "A host in your own ssh configuration.", scenario.Text("a host"), func(o *sshOptions) *string { return &o.host })),
+		scenario.Field("interface", "The interface there; eth0 where not given.", scenario.Text("an interface"), func(o *sshOptions) *string { return &o.iface }),
+		scenario.Field("capture", "What the mirror is wrapped in: gre, vxlan or all.", scenario.Choice("what to capture", "gre", "vxlan", "all"), func(o *sshOptions) *string { return &o.capture }),
+	}}
+}
+
+// captureFilters are what tcpdump is told to capture (pcap-filter(7)).
+var captureFilters = map[string][]string{
+	"gre":   {"proto", "gre"},
+	"vxlan": {"udp", "port", "4789"},
+	"all":   nil,
+}
+
+// openSSH captures on another host, with the tools that it has: a pipe from tcpdump there.
+func openSSH(name string, o sshOptions, _ *bench.Bench) (bench.Tap, error) {
+	command := []string{"ssh", "-o", "BatchMode=yes", o.host, "sudo", "-n", "tcpdump", "-i", cmp.Or(o.iface, "eth0"), "-s", "0", "-U", "-n", "-w", "-"}
+	return pipe.New(pipe.Options{Name: name, Command: append(command, captureFilters[cmp.Or(o.capture, "gre")]...)})
+}
+
+func vxlanObject() *scenario.Object[socket.Options] {
+	vni := scenario.Form[uint32]{Schema: scenario.Count(0, 1<<24-1).Schema, Read: func(errs *scenario.Errors, name string, v scenario.Value) uint32 {
+		return uint32(scenario.Count(0, 1<<24-1).Read(errs, name, v))
+	}}
+	listen := checked("a place to listen such as 10.0.0.2:4789", func(text string) (string, error) {
+		_, err := socket.ParseListen(text)
+		return text, err
+	})
+	return &scenario.Object[socket.Options]{Name: "a tap", Keys: append([]scenario.Key[socket.Options]{
+		scenario.Field("listen", "Where the mirror sends to: ADDRESS:PORT, or ADDRESS for port 4789; 0.0.0.0 for every address of this host. 127.0.0.1 where not given.", listen, func(o *socket.Options) *string { return &o.Listen }),
+		scenario.Field("vni", "The VXLAN network identifier that is wanted, or a list; all where not given.", scenario.OneOrMany(vni), func(o *socket.Options) *[]uint32 { return &o.IDs }),
+	}, socketKeys()...)}
+}
+
+func greObject() *scenario.Object[socket.Options] {
+	key := checked("a GRE key", func(text string) (uint32, error) {
+		n, err := strconv.ParseUint(text, 0, 32)
+		if err != nil {
+			return 0, fmt.Errorf("%q is not a GRE key: write a number of 32 bits such as 7 or 0x1f", text)
+		}
+		return uint32(n), nil
+	})
+	listen := checked("an address such as 10.0.0.2", func(text string) (string, error) {
+		_, err := netip.ParseAddr(text)
+		if err != nil {
+			return "", fmt.Errorf("%q is not an address of this host such as 10.0.0.2, or 0.0.0.0 for all of them; GRE has no ports", text)
+		}
+		return text, nil
+	})
+	return &scenario.Object[socket.Options]{Name: "a tap", Keys: append([]scenario.Key[socket.Options]{
+		scenario.Field("listen", "The address that the mirror sends to; 0.0.0.0 for every address of this host. 127.0.0.1 where not given.", listen, func(o *socket.Options) *string { return &o.Listen }),
+		scenario.Field("key", "The GRE key that is wanted, or a list; all, and packets without one, where not given.", scenario.OneOrMany(key), func(o *socket.Options) *[]uint32 { return &o.IDs }),
+	}, socketKeys()...)}
+}
+
+// socketKeys are the options that the taps on sockets share.
+func socketKeys() []scenario.Key[socket.Options] {
+	return []scenario.Key[socket.Options]{
+		scenario.Field("from", "Where the mirror sends from: an address or a network (10.0.0.0/8), or a list; from anywhere where not given.", scenario.OneOrMany(network()), func(o *socket.Options) *[]netip.Prefix { return &o.From }),
+		scenario.Field("buffer", "The receive buffer to ask the system for, such as 64MiB; 32MiB where not given.", checked("a size such as 64MiB", parseSize), func(o *socket.Options) *int { return &o.Buffer }),
+	}
+}
+
+func openVXLAN(name string, o socket.Options, _ *bench.Bench) (bench.Tap, error) {
+	o.Name = name
+	return socket.NewVXLAN(o)
+}
+
+func openGRE(name string, o socket.Options, _ *bench.Bench) (bench.Tap, error) {
+	o.Name = name
+	return socket.NewGRE(o)
+}
+
+// truth is true or false.
+func truth() scenario.Form[bool] {
+	word := scenario.Choice("true or false", "true", "false")
+	return scenario.Form[bool]{
+		Schema: func(map[string]any) map[string]any { return map[string]any{"type": "boolean"} },
+		Read: func(errs *scenario.Errors, name string, v scenario.Value) bool {
+			return word.Read(errs, name, v) == "true"
+		},
+	}
+}
+
+// checked is a text that parse makes something of.
+func checked[T any](what string, parse func(text string) (T, error)) scenario.Form[T] {
+	text := scenario.Text(what)
+	return scenario.Form[T]{Schema: text.Schema, Read: func(errs *scenario.Errors, name string, v scenario.Value) (out T) {
+		given := text.Read(errs, name, v)
+		if v.Scalar == nil { // a mistake that has been told
+			return out
+		}
+		out, err := parse(given)
+		if err != nil {
+			errs.Addf(v.Pos, "%s: %s", name, err)
+		}
+		return out
+	}}
+}
+
+// network is an address or a network.
+func network() scenario.Form[netip.Prefix] {
+	return checked("an address or a network such as 10.0.0.0/8", func(text string) (netip.Prefix, error) {
+		if a, err := netip.ParseAddr(text); err == nil {
+			return netip.PrefixFrom(a, a.BitLen()), nil
+		}
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return p, fmt.Errorf("%q is not an address or a network such as 10.0.0.0/8", text)
+		}
+		return p.Masked(), nil
+	})
+}
+
+// parseSize reads a number of bytes with its unit, from 4 KiB to 1 GiB.
+func parseSize(text string) (int, error) {
+	for unit, factor := range map[string]int{"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30} {
+		number, ok := strings.CutSuffix(text, unit)
+		if !ok {
+			continue
+		}
+		if n, err := strconv.Atoi(strings.TrimSpace(number)); err == nil && n > 0 && n <= 1<<30/factor && n*factor >= 4<<10 {
+			return n * factor, nil
+		}
+	}
+	return 0, fmt.Errorf("%q is not a size from 4KiB to 1GiB: write 512KiB, 64MiB", text)
+}
