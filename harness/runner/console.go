@@ -1,7 +1,6 @@
 package runner
 
 import (
-	"bufio"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -26,8 +25,7 @@ type console struct {
 	done   chan struct{}
 	record *record
 	file   *os.File
-	out    *bufio.Writer
-	err    error // of writing; read after done
+	err    error // the first of writing; read after done
 
 	mu      sync.Mutex
 	watch   *watch
@@ -44,7 +42,7 @@ func newConsole(dir string, r *record) (*console, error) {
 	}
 	c := &console{
 		lines: make(chan bench.Line), sync: make(chan chan struct{}), quit: make(chan struct{}), done: make(chan struct{}),
-		record: r, file: f, out: bufio.NewWriter(f),
+		record: r, file: f,
 	}
 	go c.read()
 	return c, nil
@@ -67,12 +65,8 @@ func (c *console) read() {
 
 func (c *console) handle(l bench.Line) {
 	text := c.record.mask(printable(l.Text))
-	_, err := fmt.Fprintf(c.out, "%s  %s\n", l.Time.UTC().Format(timeFormat), text)
-	if err == nil {
-		err = c.out.Flush()
-	}
-	if err != nil && c.err == nil {
-		c.err = fmt.Errorf("write console log: %w", err)
+	if _, err := fmt.Fprintf(c.file, "%s  %s\n", l.Time.UTC().Format(timeFormat), text); err != nil && c.err == nil {
+		c.err = err
 	}
 	c.record.note(trace.Event{Time: l.Time, Kind: trace.EventConsole, Text: text})
 	c.mu.Lock()
@@ -148,18 +142,18 @@ func (c *console) end() {
 	c.mu.Unlock()
 }
 
-// close stops reading; the driver must have been closed.
-func (c *console) close() error {
+// close stops reading; the driver must have been closed. Lines that could not be written, on a full disk, are noted: the
+// timeline has them all.
+func (c *console) close() {
 	close(c.quit)
 	<-c.done
-	err := c.out.Flush()
+	err := c.file.Close()
 	if c.err != nil {
 		err = c.err
 	}
-	if cerr := c.file.Close(); err == nil {
-		err = cerr
+	if err != nil {
+		c.record.note(trace.Event{Kind: trace.EventRecord, Name: ConsoleFile, State: "not recorded", Text: err.Error()})
 	}
-	return err
 }
 
 // watch holds lines against what a step expects: patterns that must appear, each on a later line than the one before

@@ -25,6 +25,7 @@ import (
 
 	"github.com/tollgate-iot/tollgate/harness/bench"
 	"github.com/tollgate-iot/tollgate/harness/plan"
+	"github.com/tollgate-iot/tollgate/harness/recording"
 	"github.com/tollgate-iot/tollgate/harness/trace"
 )
 
@@ -41,6 +42,8 @@ type Options struct {
 	Notify  func(trace.Event) // told of every event of the timeline as it happens, from several goroutines, one at a time
 	// Settle is how long, on this machine's clock, the runner waits at least for a canary to come through; 0 means 2 s.
 	Settle time.Duration
+	// Create makes the recording's files; nil for this machine's.
+	Create func(name string) (recording.File, error)
 }
 
 // run is one run under way.
@@ -58,8 +61,8 @@ type run struct {
 }
 
 // Run carries out the plan on the bench. The trace names its capture but holds none of its packets: trace.Save and
-// trace.Load give it with them. The error is one of the record's own (a file that can't be written): whatever
-// happens on the bench is in the trace. Run closes the bench's device, carrier and taps, not the bench itself.
+// trace.Load give it with them. The error is one of the record's own (a file that can't be created): whatever
+// happens afterwards, on the bench and with the files, is in the trace. Run closes the bench's device, carrier and taps, not the bench itself.
 func Run(ctx context.Context, p *plan.Plan, b *bench.Bench, o Options) (*trace.Trace, error) {
 	if o.Settle == 0 {
 		o.Settle = 2 * time.Second
@@ -76,7 +79,8 @@ func Run(ctx context.Context, p *plan.Plan, b *bench.Bench, o Options) (*trace.T
 	t := r.record.trace
 	t.End, t.Wall = b.Clock.Now(), time.Since(began)
 	r.record.note(trace.Event{Kind: trace.EventRun, Name: p.Scenario.Name, State: "end"})
-	return t, r.close()
+	r.close()
+	return t, nil
 }
 
 func newRun(p *plan.Plan, b *bench.Bench, o Options) (*run, error) {
@@ -85,9 +89,10 @@ func newRun(p *plan.Plan, b *bench.Bench, o Options) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
-	w, err := newWire(o.Dir, b, rec, o.Secrets, awaitsPackets(p))
+	w, err := newWire(b, rec, o, awaitsPackets(p))
 	if err != nil {
-		return nil, errors.Join(err, console.close())
+		console.close()
+		return nil, err
 	}
 	vars := make(map[string]string, len(p.Vars)+len(o.Secrets))
 	for _, m := range []map[string]string{p.Vars, o.Secrets} {
@@ -206,16 +211,15 @@ func (r *run) finish(ctx context.Context) {
 }
 
 // close takes everything down in the order in which it depends on each other, and completes the files.
-func (r *run) close() error {
-	var errs []error
+func (r *run) close() {
 	if r.bench.Device != nil {
 		r.bench.Device.Close() // its last words are in the console already
 	}
-	errs = append(errs, r.console.close(), r.wire.close())
+	r.wire.close() // it makes room on a disk that is full
+	r.console.close()
 	if r.bench.Carrier != nil {
 		r.bench.Carrier.Close()
 	}
-	return errors.Join(errs...)
 }
 
 func closeParts(b *bench.Bench) error {

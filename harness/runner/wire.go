@@ -3,11 +3,8 @@ package runner
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"sort"
 	"sync"
@@ -17,21 +14,21 @@ import (
 	"github.com/tollgate-iot/tollgate/harness/flow"
 	"github.com/tollgate-iot/tollgate/harness/packet"
 	"github.com/tollgate-iot/tollgate/harness/pcap"
+	"github.com/tollgate-iot/tollgate/harness/recording"
 	"github.com/tollgate-iot/tollgate/harness/trace"
 )
 
-// wire is the run's view of the mirror: it starts and stops the taps, writes capture.pcapng as the frames come, and
-// follows the device's packets live, for awaits. What is judged is read from the file again, never from here.
+// wire is the run's view of the mirror: it starts and stops the taps, records the frames as they come, and then follows the
+// device's packets live, for awaits. What is judged is read from the recording again, never from here.
 type wire struct {
 	record *record
 	clock  bench.Clock
 	taps   []bench.Tap
 	tapped []*tapped // those that were started, in the order of taps
 
+	recorder *recording.Recorder
+
 	mu        sync.Mutex
-	file      *os.File
-	out       *pcap.Writer
-	err       error // the first of writing
 	frames    uint64
 	secrets   [][]byte
 	decoder   *packet.Decoder
@@ -47,9 +44,8 @@ type wire struct {
 
 // tapped is a tap that was started.
 type tapped struct {
-	tap        bench.Tap
-	evidence   trace.TapEvidence
-	interfaces map[pcap.LinkType]int // in the file, by link type
+	tap      bench.Tap
+	evidence trace.TapEvidence
 }
 
 // sighting is what an await may want to know of a packet.
@@ -72,26 +68,22 @@ const flushTime = 30 * time.Second
 // secretLength is the shortest secret that is blotted out of captured frames: a shorter one would be found by chance.
 const secretLength = 6
 
-func newWire(dir string, b *bench.Bench, rec *record, secrets map[string]string, keep bool) (*wire, error) {
-	f, err := os.Create(filepath.Join(dir, CaptureFile))
-	if err != nil {
-		return nil, fmt.Errorf("write capture: %w", err)
-	}
-	out, err := pcap.NewWriter(f, pcap.Section{Application: "tollgate"})
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("write capture: %w", err), f.Close())
-	}
+func newWire(b *bench.Bench, rec *record, o Options, keep bool) (*wire, error) {
 	w := &wire{
-		record: rec, clock: b.Clock, taps: b.Taps, file: f, out: out,
+		record: rec, clock: b.Clock, taps: b.Taps,
 		decoder: packet.NewDecoder(packet.Options{VXLANPorts: vxlanPorts(b.Taps)}),
 		known:   map[netip.Addr]bool{}, last: map[netip.Addr]int64{},
 		pinged: map[netip.Addr]int64{}, answered: map[netip.Addr]int64{}, keep: keep,
 	}
 	w.tracker = flow.NewTracker(flow.Options{PathOf: w.decoder.Path, Seen: w.seen})
-	for _, s := range secrets {
+	for _, s := range o.Secrets {
 		if len(s) >= secretLength {
 			w.secrets = append(w.secrets, []byte(s))
 		}
+	}
+	var err error
+	if w.recorder, err = newRecorder(b, rec, o); err != nil {
+		return nil, err
 	}
 	return w, nil
 }
@@ -99,7 +91,7 @@ func newWire(dir string, b *bench.Bench, rec *record, secrets map[string]string,
 // start starts every tap and returns when all of them capture.
 func (w *wire) start(ctx context.Context) error {
 	for _, tap := range w.taps {
-		t := &tapped{tap: tap, interfaces: map[pcap.LinkType]int{}, evidence: trace.TapEvidence{Name: tap.Name()}}
+		t := &tapped{tap: tap, evidence: trace.TapEvidence{Name: tap.Name()}}
 		w.tapped = append(w.tapped, t)
 		if err := tap.Start(ctx, func(rec pcap.Record) { w.take(t, rec) }); err != nil {
 			t.evidence.Error = w.record.mask(err.Error())
@@ -149,48 +141,11 @@ func (w *wire) take(t *tapped, rec pcap.Record) {
 	for _, s := range w.secrets {
 		blot(rec.Data, s)
 	}
-	if err := w.write(t, rec); err != nil && w.err == nil {
-		w.err = fmt.Errorf("write capture: %w", err)
-	}
+	w.recorder.Write(t.tap.Name(), rec)
 	f := packet.Frame{Number: w.frames, Time: rec.Time, Link: uint16(rec.Link), Data: rec.Data, Length: rec.Length}
 	if w.decoder.Decode(f, &w.packet) == packet.Decoded {
 		w.tracker.Add(&w.packet)
 	}
-}
-
-// write adds a frame to the capture, each tap's link types as interfaces of their own. It is called under mu.
-func (w *wire) write(t *tapped, rec pcap.Record) error {
-	number, ok := t.interfaces[rec.Link]
-	if !ok {
-		var err error
-		if number, err = w.out.AddInterface(pcap.Interface{Name: t.tap.Name(), Link: rec.Link}); err != nil {
-			return err
-		}
-		t.interfaces[rec.Link] = number
-	}
-	rec.Interface = number
-	return w.out.Write(rec)
-}
-
-// complete writes what each tap counted, with its first interface, and the rest of the file. It is called under mu.
-func (w *wire) complete() error {
-	now := w.clock.Now().UnixNano()
-	for _, t := range w.tapped {
-		first := -1
-		for _, number := range t.interfaces {
-			if first < 0 || number < first {
-				first = number
-			}
-		}
-		if first < 0 {
-			continue
-		}
-		s := pcap.Stats{Time: now, Received: t.evidence.Received + t.evidence.Dropped, Dropped: t.evidence.Dropped}
-		if err := w.out.WriteStats(first, s); err != nil {
-			return fmt.Errorf("write capture: %w", err)
-		}
-	}
-	return w.out.Flush()
 }
 
 // blot overwrites a secret: the frame keeps its length, so that everything but its checksum stays as it was.
@@ -377,11 +332,7 @@ func (w *wire) flush(ctx context.Context) {
 			t.evidence.Error = w.record.mask(fmt.Sprintf("flush: %v", err))
 		}
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if err := w.out.Flush(); err != nil && w.err == nil {
-		w.err = fmt.Errorf("write capture: %w", err)
-	}
+	w.recorder.Flush()
 }
 
 // finish flushes the taps for the last time and tells what state they are in.
@@ -403,8 +354,8 @@ func (w *wire) finish(ctx context.Context) {
 	}
 }
 
-// close stops the taps, completes the capture with their counts and gives the evidence to the record.
-func (w *wire) close() error {
+// close stops the taps, completes the recording with their counts and gives the evidence to the record.
+func (w *wire) close() {
 	for _, t := range w.tapped {
 		failed := t.tap.Err()
 		t.tap.Close()
@@ -422,5 +373,5 @@ func (w *wire) close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.tracker.Flush()
-	return errors.Join(w.err, w.complete(), w.file.Close())
+	w.closeRecording()
 }

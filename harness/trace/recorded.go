@@ -9,6 +9,9 @@ import (
 	"github.com/tollgate-iot/tollgate/harness/packet"
 )
 
+// EventRecord is the kind of timeline entries that tell what could not be written to the disk.
+const EventRecord EventKind = "record"
+
 // RecordingEvidence is a recording's account of itself.
 type RecordingEvidence struct {
 	Parts  int    `json:"parts"`  // files
