@@ -44,6 +44,12 @@ func inVXLAN(vni uint32, frame string) []byte {
 	return append(b, frame...)
 }
 
+// inGRE puts a frame behind a GRE header with a key and a sequence number (RFC 2890).
+func inGRE(key uint32, frame string) []byte {
+	b := binary.BigEndian.AppendUint32([]byte{0x30, 0, 0x65, 0x58}, key)
+	return append(append(b, 0, 0, 0, 1), frame...)
+}
+
 const beginText = "\x02\x00\x00\x00\x00\x01\x02\x00\x00\x00\x00\x02\x88\xb5text " // an Ethernet header of a type for experiments
 
 func textOf(data []byte) string {
@@ -56,11 +62,11 @@ func textOf(data []byte) string {
 
 // far is a mirror at the far end.
 type far struct {
-	*net.UDPConn
+	net.Conn
 	echo *net.UDPConn
 }
 
-// newFar makes a mirror that sends to a tap. Its address is told by its number.
+// newFar makes a mirror that sends to a tap.
 func newFar(t testing.TB, to netip.AddrPort) *far {
 	t.Helper()
 	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))

@@ -1,0 +1,233 @@
+package socket
+
+import (
+	"net"
+	"net/netip"
+	"runtime"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/tollgate-iot/tollgate/fixtures/synth"
+	"github.com/tollgate-iot/tollgate/harness/bench"
+	"github.com/tollgate-iot/tollgate/harness/flow"
+	"github.com/tollgate-iot/tollgate/harness/packet"
+	"github.com/tollgate-iot/tollgate/harness/pcap"
+)
+
+// gun sends many datagrams by one call of sendmmsg(2).
+type gun struct {
+	raw     func(func(fd uintptr)) error
+	headers []mmsghdr
+	vectors []unix.Iovec
+}
+
+func newGun(t testing.TB, to netip.AddrPort) *gun {
+	t.Helper()
+	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, conn.Close()) })
+	raw, err := conn.SyscallConn()
+	require.NoError(t, err)
+	g := &gun{raw: raw.Control, headers: make([]mmsghdr, batchSize), vectors: make([]unix.Iovec, batchSize)}
+	for i := range g.headers {
+		g.headers[i].hdr.Iov = &g.vectors[i]
+		g.headers[i].hdr.SetIovlen(1)
+	}
+	return g
+}
+
+// fire sends at most batchSize datagrams, and all of them: the loopback interface takes what it is given.
+func (g *gun) fire(t testing.TB, datagrams [][]byte) {
+	for i, b := range datagrams {
+		g.vectors[i].Base = &b[0]
+		g.vectors[i].SetLen(len(b))
+	}
+	sent := 0
+	err := g.raw(func(fd uintptr) {
+		for sent < len(datagrams) {
+			n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&g.headers[sent])), uintptr(len(datagrams)-sent), 0, 0, 0)
+			if errno != 0 && errno != unix.EINTR {
+				t.Errorf("sendmmsg: %v", errno)
+				return
+			}
+			if errno == 0 {
+				sent += int(n)
+			}
+		}
+	})
+	require.NoError(t, err)
+	require.Equal(t, len(datagrams), sent)
+}
+
+// fleet is what a mirror of some devices sends by VXLAN: conversations that open, talk and close.
+func fleet(devices int) [][]byte {
+	w := synth.New(synth.Options{Mirror: synth.VXLAN, VNI: 42})
+	server := synth.NewHost("203.0.113.9", 1)
+	for i := range devices {
+		device := synth.NewHost(netip.AddrFrom4([4]byte{10, 213, byte(i >> 8), byte(i)}).String(), uint16(i))
+		c := w.TCP(device, uint16(40000+i), server, 80).Open()
+		for range 10 {
+			c.Exchange(synth.Up, make([]byte, 200))
+			c.Exchange(synth.Down, make([]byte, 600))
+		}
+		c.Fin(synth.Up)
+		c.Fin(synth.Down)
+		c.Ack(synth.Up)
+	}
+	var out [][]byte
+	for _, f := range w.Frames {
+		out = append(out, f.Data[14+ipv4Len+udpLen:])
+	}
+	return out
+}
+
+// TestNothingIsAllocated holds receiving to use only what was set aside for it.
+func TestNothingIsAllocated(t *testing.T) {
+	tap, err := NewVXLAN(Options{Listen: "127.0.0.1:0", IDs: []uint32{42}, From: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	require.NoError(t, err)
+	rx, at, err := open(vxlan, tap.listen, DefaultBuffer, maxDatagram)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, rx.close()) }()
+	g, datagrams := newGun(t, at), fleet(10)[:batchSize]
+	var number, bytes uint64
+	var stats bench.TapStats
+	sink := func(r pcap.Record) { bytes += uint64(len(r.Data)) }
+	const runs = 20
+	restore := onOneProcessor(t) // what is sent is there when sending returns
+	for range runs + 1 {
+		g.fire(t, datagrams)
+	}
+	restore()
+	received := 0
+	allocations := testing.AllocsPerRun(runs, func() {
+		batch, err := rx.receive(true)
+		if err != nil {
+			return
+		}
+		received += len(batch)
+		for i := range batch {
+			tap.give(&batch[i], &number, &stats, sink)
+		}
+	})
+	require.Zero(t, allocations)
+	require.EqualValues(t, received, stats.Received)
+	require.GreaterOrEqual(t, received, runs, "one at least was received each time")
+	require.NotZero(t, bytes)
+}
+
+// analysis is what follows a tap: decoding and flows, on the tap's own goroutine. It notes what its thread has cost.
+type analysis struct {
+	decoder *packet.Decoder
+	tracker *flow.Tracker
+	packet  packet.Packet
+	packets uint64
+	other   uint64
+	locked  bool
+	began   unix.Rusage
+}
+
+func newAnalysis() *analysis {
+	a := &analysis{decoder: packet.NewDecoder(packet.Options{VXLANPorts: nil})}
+	a.tracker = flow.NewTracker(flow.Options{PathOf: a.decoder.Path})
+	return a
+}
+
+func (a *analysis) take(r pcap.Record) {
+	if !a.locked {
+		runtime.LockOSThread() // the tap's goroutine keeps its thread: its cost is told apart from the sender's
+		a.locked = true
+		_ = unix.Getrusage(unix.RUSAGE_THREAD, &a.began)
+	}
+	a.packets++
+	if a.decoder.Decode(packet.Frame{Number: a.packets, Time: r.Time, Link: uint16(r.Link), Data: r.Data, Length: r.Length}, &a.packet) != packet.Decoded {
+		a.other++
+		return
+	}
+	a.tracker.Add(&a.packet)
+}
+
+// cost is the processor time of the tap's thread since the first packet.
+func (a *analysis) cost() time.Duration {
+	var now unix.Rusage
+	_ = unix.Getrusage(unix.RUSAGE_THREAD, &now)
+	spent := func(u unix.Rusage) int64 { return u.Utime.Nano() + u.Stime.Nano() }
+	return time.Duration(spent(now) - spent(a.began))
+}
+
+// BenchmarkVXLAN has one goroutine send as fast as its pace allows, and another receive and analyse. It prints packets a
+// second, losses, and processor time for a packet of the receiving thread, kernel included.
+//
+//	go test ./harness/capture/socket -run '^$' -bench VXLAN -benchtime 1x
+func BenchmarkVXLAN(b *testing.B) {
+	for name, pace := range map[string]int{"pace=200000": 200_000, "pace=none": 0} {
+		b.Run(name, func(b *testing.B) { rate(b, pace) })
+	}
+}
+
+const seconds = 5
+
+func rate(b *testing.B, pace int) {
+	datagrams := fleet(200)
+	for b.Loop() {
+		tap, err := NewVXLAN(Options{Listen: "127.0.0.1:4789", IDs: []uint32{42}})
+		require.NoError(b, err)
+		a := newAnalysis()
+		var cost time.Duration
+		last := uint64(0)
+		require.NoError(b, tap.Start(limited(b), func(r pcap.Record) {
+			a.take(r)
+			if a.packets%1024 == 0 {
+				cost, last = a.cost(), a.packets
+			}
+		}))
+		began := time.Now()
+		sent := blast(b, newGun(b, tap.Listening()), datagrams, pace)
+		took := time.Since(began)
+		require.NoError(b, tap.Flush(limited(b)))
+		stats := tap.Stats()
+		require.NoError(b, tap.Close())
+		require.EqualValues(b, sent, stats.Received+stats.Dropped, "every packet is given or counted as lost")
+		require.Zero(b, a.other)
+		b.ReportMetric(float64(sent)/took.Seconds(), "sent/s")
+		b.ReportMetric(float64(stats.Dropped), "lost")
+		b.ReportMetric(100*float64(stats.Dropped)/float64(sent), "lost-%")
+		b.ReportMetric(float64(cost.Nanoseconds())/float64(max(last, 1)), "cpu-ns/packet")
+		b.ReportMetric(float64(tap.Buffer())/(1<<20), "buffer-MiB")
+	}
+}
+
+// anew gives datagrams' devices other addresses, so that each round is a new one's.
+func anew(datagrams [][]byte, round byte) {
+	const from = vxlanLen + 14 + 12 // in the inner IPv4 header
+	for _, b := range datagrams {
+		if b[from] == 10 {
+			b[from+1] = round
+		} else {
+			b[from+4+1] = round
+		}
+	}
+}
+
+// blast sends for some seconds, so many packets a second; 0 is as many as go.
+func blast(b *testing.B, g *gun, datagrams [][]byte, pace int) (sent int) {
+	began := time.Now()
+	for time.Since(began) < seconds*time.Second {
+		if pace > 0 {
+			due := int(time.Since(began).Seconds() * float64(pace))
+			if sent >= due {
+				runtime.Gosched()
+				continue
+			}
+		}
+		at := sent % (len(datagrams) - batchSize)
+		volley := datagrams[at : at+batchSize]
+		anew(volley, byte(sent/(len(datagrams)-batchSize)))
+		g.fire(b, volley)
+		sent += batchSize
+	}
+	return sent
+}
