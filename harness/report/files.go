@@ -41,6 +41,9 @@ func Write(r *Run, capture string) error {
 			return err
 		}
 	}
+	if e := r.Trace.Evidence.Recording; e != nil && (len(e.Gaps) > 0 || e.Unended != "") {
+		return nil // a disk that has no room for the packets has none for a second copy; what is there stays as it is
+	}
 	return Annotate(filepath.Join(r.Dir, capture), Comments(r.Findings))
 }
 
@@ -48,7 +51,7 @@ func Write(r *Run, capture string) error {
 func NewDir(out, scenario string, at time.Time) (string, error) {
 	base := at.Format("2006-01-02T150405") + "-" + dirName(scenario)
 	if err := os.MkdirAll(out, 0o755); err != nil {
-		return "", fmt.Errorf("make the runs' directory: %w", err)
+		return "", fmt.Errorf("make the runs' directory: %w: choose another place with --out", err)
 	}
 	for n := 1; n < 1000; n++ {
 		name := base
@@ -61,7 +64,7 @@ func NewDir(out, scenario string, at time.Time) (string, error) {
 			return dir, nil
 		}
 		if !errors.Is(err, fs.ErrExist) {
-			return "", fmt.Errorf("make the run directory: %w", err)
+			return "", fmt.Errorf("make the run directory: %w: choose another place with --out", err)
 		}
 	}
 	return "", fmt.Errorf("make the run directory: %s is taken a thousand times", filepath.Join(out, base))
@@ -83,15 +86,15 @@ func dirName(scenario string) string {
 	return clean[:min(len(clean), 80)]
 }
 
-// lastName is the way to the latest run.
-const lastName = "last"
+// LastName is the way to the latest run.
+const LastName = "last"
 
 // Last makes out/last lead to the run directory: a symbolic link, or a file with the directory's name where the system
 // has no links for everybody (Windows).
 func Last(out, dir string) error {
 	target := filepath.Base(dir)
-	last := filepath.Join(out, lastName)
-	tmp := filepath.Join(out, "."+lastName+"-"+target)
+	last := filepath.Join(out, LastName)
+	tmp := filepath.Join(out, "."+LastName+"-"+target)
 	os.Remove(tmp) // of a run that was killed here
 	var err error
 	if runtime.GOOS == "windows" {
@@ -111,7 +114,7 @@ func Last(out, dir string) error {
 
 // ResolveLast gives the directory that a path leads to where it is a file written by Last; every other path as it is.
 func ResolveLast(path string) string {
-	if filepath.Base(path) != lastName {
+	if filepath.Base(path) != LastName {
 		return path
 	}
 	info, err := os.Stat(path)

@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"encoding/binary"
 	"io"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tollgate-iot/tollgate/harness/pcap"
+	"github.com/tollgate-iot/tollgate/harness/recording"
 	"github.com/tollgate-iot/tollgate/harness/trace"
 	"github.com/tollgate-iot/tollgate/harness/verdict"
 )
@@ -85,6 +87,49 @@ func TestAnnotate(t *testing.T) {
 	require.Empty(t, left, "nothing is left behind")
 }
 
+// Comments go by the frames' numbers over all parts of a recording, which is as complete afterwards as it was before.
+func TestAnnotateParts(t *testing.T) {
+	first := filepath.Join(t.TempDir(), "capture.pcapng")
+	r, err := recording.Create(recording.Options{File: first, Rotate: 400})
+	require.NoError(t, err)
+	for n := range 10 {
+		r.Write("tap", pcap.Record{Time: int64(n + 1), Link: pcap.LinkEthernet, Data: make([]byte, 60), Length: 60})
+	}
+	require.NoError(t, r.Close())
+	files, err := trace.Parts(first)
+	require.NoError(t, err)
+	require.Len(t, files, 4, "of three, three, three frames and one")
+	before := map[string]os.FileInfo{}
+	for _, f := range files {
+		info, err := os.Stat(f)
+		require.NoError(t, err)
+		before[f] = info
+	}
+	notes := map[uint64][]string{1: {"the first"}, 4: {"the fourth", "again"}, 10: {"the last"}}
+	require.NoError(t, Annotate(first, notes))
+	got, frame := map[uint64][]string{}, uint64(0)
+	for i, f := range files {
+		b, err := os.ReadFile(f)
+		require.NoError(t, err)
+		for number, c := range comments(t, b) {
+			got[frame+number] = c
+		}
+		frame += 3
+		in, err := pcap.NewReader(bytes.NewReader(b))
+		require.NoError(t, err)
+		for err == nil {
+			_, err = in.Next()
+		}
+		require.False(t, in.Cut(), "it is still complete")
+		length := binary.LittleEndian.Uint64(b[pcap.LengthAt:])
+		require.EqualValues(t, uint32(len(b))-binary.LittleEndian.Uint32(b[4:]), length)
+		info, err := os.Stat(f)
+		require.NoError(t, err)
+		require.Equal(t, i == 2, os.SameFile(before[f], info), "part %d", i+1)
+	}
+	require.Equal(t, notes, got)
+}
+
 // A file that no run wrote stays as it is.
 func TestAnnotateRefuses(t *testing.T) {
 	whole := written(t)
@@ -109,7 +154,8 @@ func FuzzAnnotate(f *testing.F) {
 	f.Add(written(f))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var out bytes.Buffer
-		if annotate(bytes.NewReader(data), &out, map[uint64][]string{1: {"x"}}) == nil && out.Len() < len(data) {
+		a := annotation{comments: map[uint64][]string{1: {"x"}}}
+		if a.copy(bytes.NewReader(data), &out) == nil && int64(out.Len()) != int64(len(data))+a.grown {
 			t.Fatal("blocks were lost")
 		}
 	})
