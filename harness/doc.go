@@ -23,6 +23,7 @@
 //	5  harness/catalog           one table: name → constructor of drivers, carriers, taps and benches
 //	4  harness/device/…          wiolte: a Wio LTE at its console; trigger: a button or a switch that something presses
 //	   harness/carrier/soracom   the client of the carrier's API
+//	   harness/capture/afpacket  a tap: a ring on an interface of this host; lab: real kernels for its tests
 //	   harness/capture/pipe      a tap: a capture stream from a file, a pipe or a command (ssh … tcpdump -w -)
 //	   harness/capture/socket    a tap: VXLAN on a UDP socket, GRE on a raw one, sent to this host
 //	   harness/sim               the simulated bench; sim/api answers the carrier's HTTP API for it
@@ -38,6 +39,7 @@
 //	   harness/plan              scenario × abilities of a bench → steps, deadlines, windows
 //	0  harness/packet            bytes → a device's packet, every tunnel taken off
 //	   harness/pcap              capture files
+//	   harness/privilege         the capability that capturing needs, held no longer than opening a socket takes
 //	   harness/filter            which frames a tap takes, for a socket here and for tcpdump elsewhere
 //	   harness/scenario          YAML → scenario, every mistake at its place
 //	   harness/verdict           pass, fail, inconclusive, and how they join

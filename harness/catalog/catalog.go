@@ -47,10 +47,11 @@ var carriers = map[string]carrierDriver{
 
 // taps are the taps by driver name.
 var taps = map[string]tapDriver{
-	"gre":   tapOf(greObject(), openGRE),
-	"pipe":  tapOf(pipeObject(), openPipe),
-	"ssh":   tapOf(sshObject(), openSSH),
-	"vxlan": tapOf(vxlanObject(), openVXLAN),
+	"afpacket": tapOf(afpacketObject(), openAFPacket),
+	"gre":      tapOf(greObject(), openGRE),
+	"pipe":     tapOf(pipeObject(), openPipe),
+	"ssh":      tapOf(sshObject(), openSSH),
+	"vxlan":    tapOf(vxlanObject(), openVXLAN),
 }
 
 // simulated are the models that the simulated bench has, with the driver that operates each and its personality.

@@ -196,3 +196,14 @@ func (f *Filter) String() string {
 }
 
 func list[T any](of []T, text func(T) string) string { return strings.Join(each(of, text), ", ") }
+
+// VXLANPorts gives the UDP ports of VXLAN besides 4789, which a decoder must be told.
+func (f *Filter) VXLANPorts() []uint16 {
+	var out []uint16
+	for _, p := range f.tunnels {
+		if p.number != PortVXLAN && p.number != PortGENEVE {
+			out = append(out, p.number)
+		}
+	}
+	return out
+}

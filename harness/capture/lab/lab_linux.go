@@ -1,0 +1,126 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// made numbers the namespaces of this process.
+var made atomic.Uint64
+
+// Require skips the test where it can't make namespaces, or a command that it needs is missing.
+func Require(t testing.TB, commands ...string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: it makes network namespaces")
+	}
+	for _, c := range append([]string{"ip"}, commands...) {
+		if _, err := exec.LookPath(c); err != nil {
+			t.Skipf("needs the command %s: %v", c, err)
+		}
+	}
+	if out, err := exec.Command("unshare", "--net", "true").CombinedOutput(); err != nil {
+		t.Skipf("needs network namespaces, which this root may not make: %v: %s", err, out)
+	}
+}
+
+// Namespace is a network namespace with its loopback interface up.
+type Namespace struct {
+	t    testing.TB
+	Name string
+}
+
+// New makes a namespace that is removed when the test ends. What is for: part of its name, a few letters.
+func New(t testing.TB, what string) *Namespace {
+	t.Helper()
+	n := &Namespace{t: t, Name: fmt.Sprintf("tollgate-%d-%d-%s", os.Getpid(), made.Add(1), what)}
+	Run(t, "ip", "netns", "add", n.Name)
+	t.Cleanup(func() {
+		if out, err := exec.Command("ip", "netns", "del", n.Name).CombinedOutput(); err != nil {
+			t.Errorf("remove namespace %s: %v: %s", n.Name, err, out)
+		}
+	})
+	// Nobody needs the addresses that IPv6 makes up by itself, and what it sends to make them would be captured.
+	n.Write("net/ipv6/conf/all/disable_ipv6", "1")
+	n.Write("net/ipv6/conf/default/disable_ipv6", "1")
+	n.IP("link", "set", "lo", "up")
+	return n
+}
+
+// Run runs a command and fails the test where that fails. It gives what the command said.
+func Run(t testing.TB, command string, args ...string) string {
+	t.Helper()
+	out, err := exec.Command(command, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v: %s", command, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// IP runs ip(8) in the namespace.
+func (n *Namespace) IP(args ...string) string {
+	n.t.Helper()
+	return Run(n.t, "ip", append([]string{"-n", n.Name}, args...)...)
+}
+
+// TC runs tc(8) in the namespace.
+func (n *Namespace) TC(args ...string) string {
+	n.t.Helper()
+	return Run(n.t, "tc", append([]string{"-n", n.Name}, args...)...)
+}
+
+// Command prepares a command that runs in the namespace.
+func (n *Namespace) Command(command string, args ...string) *exec.Cmd {
+	return exec.Command("ip", append([]string{"netns", "exec", n.Name, command}, args...)...)
+}
+
+// Write sets a parameter of the namespace's kernel (/proc/sys), where there is one.
+func (n *Namespace) Write(parameter, value string) {
+	n.t.Helper()
+	err := n.Do(func() error { return os.WriteFile(filepath.Join("/proc/sys", parameter), []byte(value), 0) })
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		n.t.Fatalf("set %s in namespace %s: %v", parameter, n.Name, err)
+	}
+}
+
+// Do calls do on a thread that is in the namespace: sockets that it opens on its own goroutine are there, for as long as
+// they live.
+func (n *Namespace) Do(do func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		// The thread ends with the goroutine, which never unlocks it: it is of no use to others.
+		runtime.LockOSThread()
+		done <- n.enter(do)
+	}()
+	return <-done
+}
+
+func (n *Namespace) enter(do func() error) error {
+	f, err := os.Open(filepath.Join("/run/netns", n.Name))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("enter namespace %s: %w", n.Name, err)
+	}
+	return do()
+}
+
+// Link makes a pair of interfaces, one in each namespace, that are the two ends of a cable, and sets both up.
+func Link(a *Namespace, nameA string, b *Namespace, nameB string, mtu int) {
+	a.t.Helper()
+	size := fmt.Sprint(mtu)
+	a.IP("link", "add", nameA, "mtu", size, "type", "veth", "peer", "name", nameB, "mtu", size, "netns", b.Name)
+	a.IP("link", "set", nameA, "up")
+	b.IP("link", "set", nameB, "up")
+}

@@ -1,0 +1,12 @@
+// Package privilege keeps the one capability that capturing needs, CAP_NET_RAW, in force for no longer than it takes to
+// open a socket. Full root is never needed: the file capability that Grant names is enough.
+//
+// A process that was given the capability by its file has it permitted and effective on all its threads. With takes it
+// out of the effective set of every thread, and puts it back on the calling thread alone while a socket is opened, so
+// that code which goes astray meanwhile can open none; Renounce gives it up for good, once no more sockets will be opened.
+// A process of root's is left as it is: taking single capabilities from it protects nothing and breaks what root expects.
+//
+// Linux keeps capabilities for each thread. All threads of a Go program can only be changed at once where it was built
+// without cgo (syscall.AllThreadsSyscall), as Tollgate is; in a build with cgo, such as one with the race detector, the
+// capability stays. On other systems there are no capabilities, and With only calls.
+package privilege
