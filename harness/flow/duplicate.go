@@ -37,7 +37,7 @@ func (d *duplicates) set(print uint64) *fingerprintSet { return &d.sets[print&ui
 // copied says whether a packet is a copy, and remembers it where it is not.
 func (d *duplicates) copied(k *key, end int, p *packet.Packet) bool {
 	limit := copyTime
-	if !p.HasIPID || p.IPID == 0 {
+	if (!p.HasIPID || p.IPID == 0) && !isEcho(p) {
 		limit = copyTimeNoID
 		if p.PayloadLen == 0 && p.Kind == packet.TCP && p.Flags&(packet.SYN|packet.FIN) == 0 {
 			return false // a second ACK may be genuine
@@ -56,6 +56,18 @@ func (d *duplicates) copied(k *key, end int, p *packet.Packet) bool {
 		oldest = d.set(print).oldest()
 	}
 	*oldest = fingerprint{print, p.Time}
+	return false
+}
+
+// isEcho says whether a packet is an echo request or reply: each has a number of its own (RFC 792; RFC 4443, 4.1), which
+// its checksum shows.
+func isEcho(p *packet.Packet) bool {
+	switch p.Kind {
+	case packet.ICMP:
+		return p.ICMPType == 8 || p.ICMPType == 0
+	case packet.ICMPv6:
+		return p.ICMPType == 128 || p.ICMPType == 129
+	}
 	return false
 }
 

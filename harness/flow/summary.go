@@ -53,6 +53,9 @@ func (t *Tracker) sum(f *Flow, s *state, final bool) {
 	if m != nil {
 		t.fillMore(f, s, m)
 	}
+	if final {
+		t.fillHandshake(f, s)
+	}
 	t.fillClose(f, s)
 	if t.detail {
 		if final {
@@ -125,6 +128,28 @@ func (t *Tracker) fillMore(f *Flow, s *state, m *more) {
 			if len(f.Gaps) < MaxGaps {
 				f.Gaps = append(f.Gaps, g)
 			}
+		}
+	}
+}
+
+// fillHandshake adds the SYN or SYN-ACK that was sent and not seen, by what only follows one: whoever acknowledges a peer
+// whose SYN it answered, or that answered its own, has got that SYN. A SYN that went up before the capture began is not
+// missing from it.
+func (t *Tracker) fillHandshake(f *Flow, s *state) {
+	if s.key.kind != packet.TCP || s.flags&flagResumed != 0 || len(f.Gaps) >= MaxGaps {
+		return
+	}
+	opened := s.flags & (flagSYN | flagSYNACK)
+	for end := range s.sides {
+		d, o := &s.sides[end], &s.sides[1-end]
+		if d.flags&sideSYN != 0 || o.flags&sideSYN == 0 {
+			continue
+		}
+		switch {
+		case opened == flagSYN && (d.flags&sideSeen != 0 || o.flags&sideAck != 0):
+			f.Gaps = append(f.Gaps, Gap{Kind: GapAcked, Dir: s.dir(end), From: s.start, To: s.start, Packets: 1})
+		case opened == flagSYNACK && s.start-t.clock.first >= joinTime:
+			f.Gaps = append(f.Gaps, Gap{Kind: GapAcked, Dir: s.dir(end), From: s.start - joinTime, To: s.start, Packets: 1})
 		}
 	}
 }

@@ -124,6 +124,52 @@ func TestGapsAndRetransmissions(t *testing.T) {
 	require.Equal(t, 1, f.Sides[Up].OutOfOrder)
 }
 
+// A SYN or SYN-ACK that nobody saw is known by what was said after it, unless it passed before the capture began.
+func TestUnseenHandshake(t *testing.T) {
+	handshake := func(lost ...int) []packet.Packet {
+		c := newConversation().open().send(Up, push, "x").send(Down, packet.ACK, "")
+		for i := len(lost) - 1; i >= 0; i-- {
+			c.packets = slices.Delete(c.packets, lost[i], lost[i]+1)
+		}
+		return c.packets
+	}
+	before := packet.Packet{Time: newConversation().at - int64(time.Minute), Kind: packet.ARP}
+	for name, c := range map[string]struct {
+		packets []packet.Packet
+		want    []Gap
+	}{
+		"all of it":            {handshake(), nil},
+		"no SYN-ACK":           {handshake(1), []Gap{{Kind: GapAcked, Dir: Down, Packets: 1}}},
+		"no SYN":               {append([]packet.Packet{before}, handshake(0)...), []Gap{{Kind: GapAcked, Dir: Up, Packets: 1}}},
+		"begun before":         {handshake(0), nil},
+		"joined in the middle": {append([]packet.Packet{before}, handshake(0, 1)...), nil},
+		"only the SYN":         {handshake(1, 2, 3, 4), nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			flows := followAll(Options{KeepPackets: true}, c.packets)
+			f := flows[len(flows)-1]
+			for i := range f.Gaps {
+				require.NotZero(t, f.Gaps[i].To)
+				f.Gaps[i].From, f.Gaps[i].To = 0, 0
+			}
+			require.ElementsMatch(t, c.want, f.Gaps)
+		})
+	}
+}
+
+// Each echo has a number of its own: the same one again is the mirror's, with or without an IP identification.
+func TestLateCopyOfAnEcho(t *testing.T) {
+	ping := packet.Packet{Number: 1, Time: int64(time.Hour), Kind: packet.ICMP, Proto: 1, Src: newConversation().server, Dst: newConversation().device,
+		HasIPID: true, ICMPType: 8, Checksum: 0x1234, PayloadLen: 32, WireLen: 74}
+	again := ping
+	again.Number, again.Time = 2, ping.Time+int64(60*time.Millisecond)
+	next := again
+	next.Number, next.Checksum = 3, 0x1233
+	f := one(t, []packet.Packet{ping, again, next})
+	require.Equal(t, 1, f.Sides[Up].Duplicates+f.Sides[Down].Duplicates)
+	require.Len(t, f.Packets, 2)
+}
+
 func TestAcknowledgedUnseen(t *testing.T) {
 	c := newConversation().open().send(Up, push, "0123456789").send(Down, packet.ACK, "")
 	f := one(t, append(c.packets[:3:3], c.packets[4]))

@@ -10,6 +10,7 @@ import (
 // flow look long gone.
 type clock struct {
 	high  int64 // latest credible time of a frame
+	first int64 // time of the first frame
 	ticks int64 // nanoseconds that passed since the first frame
 	odd   int   // frames in a row that disagree with high
 	began bool
@@ -23,7 +24,7 @@ const (
 // see takes a frame's time and gives the second of the clock.
 func (c *clock) see(at int64) uint32 {
 	if !c.began {
-		c.began, c.high = true, at
+		c.began, c.high, c.first = true, at, at
 	}
 	step := at - c.high
 	switch {
