@@ -265,7 +265,7 @@ func TestMQTT(t *testing.T) {
 
 func TestQuietAndTimes(t *testing.T) {
 	runRows(t, []row{
-		{"quiet after the close", clean, "quiet: {from: last_fin, for: 30s}", "ffii", "1 packet"},
+		{"quiet after the close", clean, "quiet: {from: last_fin, for: 30s}", "fiii", "1 packet"},
 		{"quiet between", lateReset, "quiet: {from: last_packet_down, to: first_rst, except: teardown}", "ppii", "no packet"},
 		{"quiet to the end", clean, "quiet: {from: last_packet}", "ppii", "no packet from 11:58:52.200 to 12:08:50.000"},
 		{"not quiet", lateReset, "quiet: {from: begin, for: 2m, direction: up}", "ffff", "8 packets from"},
@@ -284,6 +284,34 @@ func TestQuietAndTimes(t *testing.T) {
 		{"time, too long", clean, "time: {from: first_syn, to: first_response, is: <= 100ms}", "fiii", "at most 100 ms allowed"},
 		{"time from the begin", clean, "time: {from: begin, to: first_packet_up, is: <= 10s}", "pppp", "10.0 s"},
 		{"time to what never came", clean, "time: {from: begin, to: first_rst, is: <= 10s}", "fiii", "no first_rst after begin"},
+	})
+}
+
+// A packet cut off before its ports may be the mirror's copy of another: it is counted, and proves nothing.
+func TestStumpsProveNothing(t *testing.T) {
+	stumped := func() []*flow.Flow {
+		return append(clean(), conversation(packet.Other, "52.219.0.180:0", "", sent{at: 1.45, dir: up, phase: flow.Other, payload: 30, mark: flow.Cut}))
+	}
+	runRows(t, []row{
+		{"one too many, if it is one", stumped, "packets: {up: <= 7}", "fiii", "8 packets up, at most 7 allowed"},
+		{"enough, if it is one", stumped, "packets: {up: '>= 8'}", "ppii", "8 packets up"},
+		{"enough without", stumped, "packets: {up: '>= 7'}", "pppp", "8 packets up"},
+	})
+}
+
+// Nobody knows what the first acknowledgements of a connection joined in the middle are of.
+func TestPhasesOfAConnectionJoinedInTheMiddle(t *testing.T) {
+	joined := func() []*flow.Flow {
+		fs := clean()
+		fs[1].BeganBeforeCapture = true
+		return fs
+	}
+	runRows(t, []row{
+		{"opened in the record", clean, "packets: {up: none}\n    phase: response", "ffii", "1 packet up of phase response"},
+		{"opened before", joined, "packets: {up: none}\n    phase: response", "fiii", "1 packet up of phase response"},
+		{"a phase seen", clean, "phases: {absent: response}", "ffii", "2 packets of phase response"},
+		{"a phase that may be another", joined, "phases: {absent: response}", "fiii", "2 packets of phase response"},
+		{"a phase that shows", joined, "phases: {absent: dns}", "ffff", "2 packets of phase dns"},
 	})
 }
 

@@ -30,7 +30,7 @@ func (c phases) wantsNothing() bool { return len(c.present) == 0 }
 
 func (c phases) check(v *view) outcome {
 	v = v.deep()
-	var count [flow.NumPhases]int64
+	var count, known [flow.NumPhases]int64
 	var first [flow.NumPhases]verdict.Witness
 	var there []string
 	for _, part := range v.parts {
@@ -38,6 +38,9 @@ func (c phases) check(v *view) outcome {
 			p := &part.packets[i]
 			if count[p.Phase]++; count[p.Phase] == 1 {
 				first[p.Phase] = witness(part.Flow, p, p.Phase.String())
+			}
+			if shows(p.Phase) && v.sure() || v.phasesKnown(part.Flow) {
+				known[p.Phase]++
 			}
 		}
 	}
@@ -48,10 +51,10 @@ func (c phases) check(v *view) outcome {
 	}
 	var outs []outcome
 	for _, p := range c.present {
-		outs = append(outs, onePhase(v, p, count[p], bound{low: 1, high: unlimited}, first[p]))
+		outs = append(outs, onePhase(v, p, measure{got: count[p], least: known[p], most: unlimited}, bound{low: 1, high: unlimited}, first[p]))
 	}
 	for _, p := range c.absent {
-		outs = append(outs, onePhase(v, p, count[p], bound{}, first[p]))
+		outs = append(outs, onePhase(v, p, measure{got: count[p], least: known[p], most: unlimited}, bound{}, first[p]))
 	}
 	o := merge(outs...)
 	o.got = strings.Join(there, ", ")
@@ -61,14 +64,10 @@ func (c phases) check(v *view) outcome {
 	return o
 }
 
-func onePhase(v *view, p flow.Phase, n int64, b bound, first verdict.Witness) outcome {
-	m := measure{got: n, most: unlimited}
-	if !v.proof.wary() || shows(p) && v.sure() {
-		m.least = n
-	}
-	what := fmt.Sprintf("%s of phase %s", plural(n, "packet"), p)
+func onePhase(v *view, p flow.Phase, m measure, b bound, first verdict.Witness) outcome {
+	what := fmt.Sprintf("%s of phase %s", plural(m.got, "packet"), p)
 	o := v.proof.judge(pieces, m, b, what)
-	if n > 0 && o.verdict != verdict.Pass {
+	if m.got > 0 && o.verdict != verdict.Pass {
 		o.reason = fmt.Sprintf("%s, the first at %s (packet %d)", o.reason, clock(first.Time), first.Number)
 		o.witnesses = []verdict.Witness{first}
 	}

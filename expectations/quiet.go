@@ -7,6 +7,7 @@ import (
 
 	"github.com/tollgate-iot/tollgate/harness/flow"
 	"github.com/tollgate-iot/tollgate/harness/scenario"
+	"github.com/tollgate-iot/tollgate/harness/trace"
 	"github.com/tollgate-iot/tollgate/harness/verdict"
 )
 
@@ -68,7 +69,7 @@ func (q quiet) check(v *view) outcome {
 		first := noise[0]
 		o := outcome{verdict: verdict.Fail, witnesses: noise, got: plural(int64(len(noise)), "packet"),
 			reason: fmt.Sprintf("%s %s, the first at %s (packet %d)", plural(int64(len(noise)), "packet"), during, clock(first.Time), first.Number)}
-		if v.proof.wary() && !q.certain(v) {
+		if v.proof.wary() && !q.certain(v) || v.proof.state == trace.Unproven && latest(q.from) {
 			o.verdict, o.doubt = verdict.Inconclusive, v.proof.doubt
 		}
 		return o
@@ -79,6 +80,10 @@ func (q quiet) check(v *view) outcome {
 	}
 	return o
 }
+
+// latest says whether a moment is the last packet of a kind: one that was not seen may have come later, after the packets
+// that seem to break the silence.
+func latest(m *moment) bool { return m != nil && m.fits != nil && m.last }
 
 func (q quiet) begin(v *view) (found, bool) {
 	if q.from == nil {

@@ -187,6 +187,10 @@ func stumps(f *flow.Flow) bool {
 	return len(f.Packets) > 0 && !slices.ContainsFunc(f.Packets, func(p flow.Packet) bool { return p.Mark&flow.Cut == 0 })
 }
 
+// stump says whether a packet was cut off before its ports: it may be the mirror's copy of one that is counted already, or
+// no packet of the device at all.
+func stump(f *flow.Flow, p *flow.Packet) bool { return f.Kind == packet.Other && p.Mark&flow.Cut != 0 }
+
 // during gives the packets of a stretch, without copying where all of them are in it.
 func during(ps []flow.Packet, from, to int64) []flow.Packet {
 	outside := func(p flow.Packet) bool { return p.Time < from || p.Time >= to }

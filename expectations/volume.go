@@ -6,6 +6,7 @@ import (
 
 	"github.com/tollgate-iot/tollgate/harness/flow"
 	"github.com/tollgate-iot/tollgate/harness/scenario"
+	"github.com/tollgate-iot/tollgate/harness/trace"
 	"github.com/tollgate-iot/tollgate/harness/verdict"
 )
 
@@ -126,7 +127,7 @@ func (c volume) check(v *view) outcome {
 func (c volume) measure(v *view, dirs []flow.Direction, b bound) (m measure, past []verdict.Witness) {
 	both := len(dirs) == 2
 	for _, part := range v.parts {
-		proved := v.sure() && v.phaseShows() && (both || v.oriented(part.Flow))
+		proved := v.sure() && v.phaseShows(part.Flow) && (both || v.oriented(part.Flow))
 		handshake := !v.proof.wary() || seenBothMSS(part.Flow)
 		for i := range part.packets {
 			p := &part.packets[i]
@@ -136,7 +137,7 @@ func (c volume) measure(v *view, dirs []flow.Direction, b bound) (m measure, pas
 			n := c.value(v, p)
 			m.got += n
 			switch {
-			case !proved:
+			case !proved, stump(part.Flow, p):
 			case handshake || p.Air <= 1:
 				m.least += n
 			default:
@@ -155,12 +156,15 @@ func (c volume) measure(v *view, dirs []flow.Direction, b bound) (m measure, pas
 	return m, past
 }
 
-// phaseShows says whether the phase that the claim is about shows in each packet itself.
-func (v *view) phaseShows() bool {
-	if v.scope.phase == nil || !v.proof.wary() {
-		return true
-	}
-	return shows(*v.scope.phase)
+// phaseShows says whether it is certain which packets of a flow are of the phase that the claim is about.
+func (v *view) phaseShows(f *flow.Flow) bool {
+	return v.scope.phase == nil || shows(*v.scope.phase) || v.phasesKnown(f)
+}
+
+// phasesKnown says whether a flow's phases can be told for sure. Of one joined in the middle nobody knows what its first
+// acknowledgements are of, unless the record is whole.
+func (v *view) phasesKnown(f *flow.Flow) bool {
+	return v.proof.state == trace.Whole || !v.proof.wary() && !f.BeganBeforeCapture
 }
 
 // shows says whether a packet's phase is plain from the packet itself rather than from what it acknowledges or follows.
