@@ -40,6 +40,13 @@ func canaries(timeline []trace.Event) []span {
 	return out
 }
 
+// pings says whether a flow is ICMP, of which a short capture may hold no more than the IP header that says so (IANA's
+// protocol numbers 1 and 58).
+func pings(f *flow.Flow) bool {
+	const icmp, icmpv6 = 1, 58
+	return f.Kind == packet.ICMP || f.Kind == packet.ICMPv6 || f.Kind == packet.Other && (f.Proto == icmp || f.Proto == icmpv6)
+}
+
 // withoutCanaries leaves out the pings of those stretches. Flows that are nothing else are gone; the others are copied.
 func withoutCanaries(flows []*flow.Flow, spans []span) []*flow.Flow {
 	if len(spans) == 0 {
@@ -50,7 +57,7 @@ func withoutCanaries(flows []*flow.Flow, spans []span) []*flow.Flow {
 	}
 	var out []*flow.Flow
 	for _, f := range flows {
-		if f.Kind != packet.ICMP && f.Kind != packet.ICMPv6 || !slices.ContainsFunc(f.Packets, own) {
+		if !pings(f) || !slices.ContainsFunc(f.Packets, own) {
 			out = append(out, f)
 			continue
 		}

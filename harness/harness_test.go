@@ -86,7 +86,8 @@ func TestWithoutCanaries(t *testing.T) {
 	only := &flow.Flow{ID: 0, Kind: packet.ICMP, Packets: []flow.Packet{at(10), at(11), at(25)}}
 	mixed := &flow.Flow{ID: 1, Kind: packet.ICMP, Packets: []flow.Packet{at(11), at(15)}}
 	udp := &flow.Flow{ID: 2, Kind: packet.UDP, Packets: []flow.Packet{at(11)}}
-	got := withoutCanaries([]*flow.Flow{only, mixed, udp}, spans)
+	cut := &flow.Flow{ID: 3, Kind: packet.Other, Proto: 1, Packets: []flow.Packet{at(11)}} // no more than its IP header was captured
+	got := withoutCanaries([]*flow.Flow{only, mixed, udp, cut}, spans)
 	require.Len(t, got, 2)
 	require.Equal(t, []flow.Packet{at(15)}, got[0].Packets)
 	require.Len(t, mixed.Packets, 2, "the trace's own flow is not changed")

@@ -80,8 +80,10 @@ func (t *Trace) evidence() (holes []Hole, proofs, doubts []string) {
 	if t.Capture == nil {
 		return []Hole{{Kind: HoleTap, Flow: -1, Reason: "there is no capture"}}, nil, nil
 	}
-	if c := t.Capture.Completeness; c.State == Whole {
+	if c := t.Capture.Completeness; c.State == Whole && (t.Begin.IsZero() || t.spansRun()) {
 		proofs = append(proofs, c.Reasons...)
+	} else if c.State == Whole {
+		doubts = append(doubts, "the mirror's numbers run without a gap from the first packet seen to the last, but no canary says that there was none before or after")
 	} else if c.State == Unproven {
 		doubts = append(doubts, c.Reasons...)
 	}
@@ -112,6 +114,12 @@ func (t *Trace) evidence() (holes []Hole, proofs, doubts []string) {
 		proofs = append(proofs, proof)
 	}
 	return holes, proofs, doubts
+}
+
+// spansRun says whether the capture reaches from before the run's first step to after its last, by the canaries. The
+// mirror's sequence numbers say nothing of what was lost before the first packet seen or after the last.
+func (t *Trace) spansRun() bool {
+	return slices.ContainsFunc(t.Evidence.Taps, func(tap TapEvidence) bool { return tap.CanaryBefore && tap.CanaryAfter })
 }
 
 // judge gives a tap's holes, and why it does not prove the record whole, "" where it does.

@@ -41,6 +41,8 @@ func TestCompletenessOfARun(t *testing.T) {
 		"no capture":            {Trace{}, Broken, "no capture"},
 		"bare capture":          {Trace{Capture: unproven()}, Unproven, "payload only"},
 		"bare, numbered":        {Trace{Capture: whole}, Whole, "GRE"},
+		"numbered, no canary":   {Trace{Capture: whole, Begin: time.Unix(1, 0), Evidence: Evidence{Taps: change(func(e *TapEvidence) { e.CanaryAfter = false })}}, Unproven, "no canary says that there was none before or after"},
+		"numbered run":          {Trace{Capture: whole, Begin: time.Unix(1, 0), Evidence: Evidence{Taps: []TapEvidence{goodTap()}}}, Whole, "GRE"},
 		"good tap":              {Trace{Capture: unproven(), Evidence: Evidence{Taps: []TapEvidence{goodTap()}}}, Whole, "canary seen at both ends"},
 		"one of two taps blind": {Trace{Capture: unproven(), Evidence: Evidence{Taps: append(change(func(e *TapEvidence) { e.CanaryAfter, e.CanaryBefore = false, false }), goodTap())}}, Unproven, "payload only"},
 		"no canary after":       {Trace{Capture: unproven(), Evidence: Evidence{Taps: change(func(e *TapEvidence) { e.CanaryAfter = false })}}, Unproven, "after the last step"},
