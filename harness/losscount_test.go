@@ -1,0 +1,56 @@
+package harness
+
+import (
+	"fmt"
+	"strings"
+)
+
+// count is how findings came out.
+type count struct {
+	right    int // as in the untouched run
+	open     int // inconclusive
+	untold   int // pass, truly fail: nothing tells of the loss, and the finding says what it rests on
+	deceived int // the opposite, in a record that everything says is whole
+	wrong    int
+}
+
+// results are counts by what was lost and what could tell of it. Runs that were cut short are counted apart.
+type results struct {
+	counts [numSets][numKnowledge][]count // by loss rate; the last row is for what was cut short
+	cases  int
+}
+
+func (r *results) add(c *oneCase) {
+	r.cases++
+	row := c.rate
+	if c.got.cut > 0 {
+		row = len(lossRates)
+	}
+	for set := range r.counts {
+		rows := &r.counts[set][c.know]
+		if *rows == nil {
+			*rows = make([]count, len(lossRates)+1)
+		}
+		to, n := &(*rows)[row], c.counts[set]
+		to.right, to.open, to.untold, to.deceived, to.wrong = to.right+n.right, to.open+n.open, to.untold+n.untold, to.deceived+n.deceived, to.wrong+n.wrong
+	}
+}
+
+func (r *results) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d runs\n", r.cases)
+	for set, what := range []string{"the shipped claims", "claims of every kind"} {
+		for k := range numKnowledge {
+			fmt.Fprintf(&b, "\n%s, by %s\n  lost    | true  | inconclusive | wrong | untold pass | deceived\n", what, k)
+			for i, c := range r.counts[set][k] {
+				name := "cut short"
+				if i < len(lossRates) {
+					name = fmt.Sprintf("%.0f %%", 100*lossRates[i])
+				}
+				all := max(1, c.right+c.open+c.untold+c.deceived+c.wrong)
+				fmt.Fprintf(&b, "  %-9s | %5.1f %% | %5.1f %% | %d | %d | %d | of %d\n", name, 100*float64(c.right)/float64(all), 100*float64(c.open)/float64(all), c.wrong, c.untold, c.deceived, all)
+			}
+		}
+	}
+	return b.String()
+}
