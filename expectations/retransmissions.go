@@ -74,6 +74,6 @@ func repeats(f *flow.Flow, wary bool) func(*flow.Packet) bool {
 	return func(p *flow.Packet) bool {
 		// One byte may be a keep-alive that only looks like data for want of what came before it.
 		was := first[segment{p.Dir, p.Seq}]
-		return p.Payload > 1 && was != nil && was.Number < p.Number && was.Payload >= p.Payload
+		return p.Payload > 1 && was != nil && was.Number != p.Number && was.Payload >= p.Payload
 	}
 }

@@ -149,6 +149,9 @@ type Bench struct {
 	DevName string
 	Carrier Carrier // nil where there is none
 	Taps    []Tap
+	// Places says where on the way of the device's packets taps are, by their names; no entry is a place, too. Taps at one
+	// place see the same packets, and are merged; those at different places are kept apart and can be compared.
+	Places map[string]string
 	// Close takes the bench down after the run: simulated parts, not the three above, which the runner closes.
 	Close func() error
 }

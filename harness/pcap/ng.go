@@ -31,14 +31,17 @@ type sections struct {
 	swap       bool // the section's byte order is big-endian
 	base       int  // index over the whole file of the section's first interface
 	interfaces []netInterface
-	past       uint64 // drops of the sections before
-	unfinished bool   // a section is a Recording that was not written to its end
+	past       uint64            // drops of the sections before
+	unfinished bool              // a section is a Recording that was not written to its end
+	comment    string            // of the first section's header
+	lost       map[string]uint64 // drops of the sections before, by the interfaces' names
 
 	commentable []byte // options of the record given last
 }
 
 // netInterface is what an interface description block says, and what is counted of the interface.
 type netInterface struct {
+	name  string
 	link  LinkType
 	snap  uint32
 	clock clock
@@ -78,9 +81,26 @@ func (n *sections) uint64(b []byte) uint64 {
 func (n *sections) drops() uint64 {
 	var sum uint64
 	for i := range n.interfaces {
-		sum += max(n.interfaces[i].reported, n.interfaces[i].counted)
+		sum += n.interfaces[i].drops()
 	}
 	return sum
+}
+
+func (i *netInterface) drops() uint64 { return max(i.reported, i.counted) }
+
+// leave keeps of a section's interfaces what they lost, and forgets them.
+func (n *sections) leave() {
+	for i := range n.interfaces {
+		if in := &n.interfaces[i]; in.drops() > 0 {
+			if n.lost == nil {
+				n.lost = map[string]uint64{}
+			}
+			n.lost[in.name] += in.drops()
+		}
+	}
+	n.past += n.drops()
+	n.base += len(n.interfaces)
+	n.interfaces = n.interfaces[:0]
 }
 
 // section reads a section header block (section 4.1), which begins at the source's position, and forgets the section before.
@@ -92,9 +112,7 @@ func (r *Reader) section() error {
 		return fmt.Errorf("%w: the file ends inside its first section header", ErrFormat)
 	}
 	n, h := r.ng, r.src.rest()
-	n.past += n.drops()
-	n.base += len(n.interfaces)
-	n.interfaces = n.interfaces[:0]
+	n.leave()
 	switch binary.LittleEndian.Uint32(h[8:]) {
 	case byteOrderMagic:
 		n.swap = false
@@ -110,21 +128,28 @@ func (r *Reader) section() error {
 	if length < 28 || length%4 != 0 {
 		return r.damage("a section header claims %d bytes", length)
 	}
-	if n.uint64(h[LengthAt:]) == notKnown && r.recording(length) {
+	if recording := r.heading(length); recording && n.uint64(h[LengthAt:]) == notKnown {
 		n.unfinished = true
 	}
 	return r.skip(blockSection, length)
 }
 
-// recording says whether the section header at the source's position, of so many bytes, is a Recording's.
-func (r *Reader) recording(length uint32) (is bool) {
+// heading looks into the section header at the source's position, of so many bytes: it keeps the comment of the file's first
+// one, and says whether the section is a Recording's.
+func (r *Reader) heading(length uint32) (recording bool) {
 	if length > maxBlock || !r.src.need(int(length)) {
 		return false
 	}
+	first := r.number == 0 && r.ng.base == 0
 	r.ng.options(r.src.rest()[24:length-4], func(code uint16, value []byte) {
-		is = is || code == optApplication && string(value) == Recording
+		switch {
+		case code == optApplication:
+			recording = string(value) == Recording
+		case code == optComment && first && r.ng.comment == "":
+			r.ng.comment = string(value)
+		}
 	})
-	return is
+	return recording
 }
 
 // skip passes over a block that is not looked into, however long it is.
@@ -194,9 +219,11 @@ func (r *Reader) describe(length uint32) error {
 	if len(n.interfaces) == maxInterfaces {
 		return r.damage("a section has more than %d interfaces", maxInterfaces)
 	}
-	resolution, offset := byte(6), int64(0)
+	resolution, offset, name := byte(6), int64(0), ""
 	n.options(body[8:], func(code uint16, value []byte) {
 		switch {
+		case code == optName:
+			name = string(value)
 		case code == optResolution && len(value) == 1:
 			resolution = value[0]
 		case code == optOffset && len(value) == 8:
@@ -204,6 +231,7 @@ func (r *Reader) describe(length uint32) error {
 		}
 	})
 	n.interfaces = append(n.interfaces, netInterface{
+		name:  name,
 		link:  LinkType(n.uint16(body)),
 		snap:  n.uint32(body[4:]),
 		clock: newClock(resolution, offset),

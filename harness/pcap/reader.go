@@ -94,6 +94,36 @@ func (r *Reader) Drops() uint64 {
 	return r.ng.past + r.ng.drops()
 }
 
+// DropsOf is Drops of the interfaces with a name alone.
+func (r *Reader) DropsOf(name string) uint64 {
+	if r.ng == nil {
+		return 0
+	}
+	sum := r.ng.lost[name]
+	for i := range r.ng.interfaces {
+		if r.ng.interfaces[i].name == name {
+			sum += r.ng.interfaces[i].drops()
+		}
+	}
+	return sum
+}
+
+// Comment gives the comment of the file's first section header, "" where there is none.
+func (r *Reader) Comment() string {
+	if r.ng == nil {
+		return ""
+	}
+	return r.ng.comment
+}
+
+// InterfaceName gives the name of an interface of the section being read, by Record.Interface; "" where it has none.
+func (r *Reader) InterfaceName(number int) string {
+	if r.ng == nil || number < r.ng.base || number-r.ng.base >= len(r.ng.interfaces) {
+		return ""
+	}
+	return r.ng.interfaces[number-r.ng.base].name
+}
+
 // Comments gives the comments of the record that Next gave last.
 func (r *Reader) Comments() []string {
 	if r.ng == nil {

@@ -47,8 +47,24 @@ func (r *run) await(ctx context.Context, s *plan.Step, begin time.Time) (time.Ti
 		if blind := r.wire.blind(); blind != nil {
 			return at, blind
 		}
+		if was, ok := r.wire.misdated(r.since, r.wanted(s.Await)); ok {
+			return at, fmt.Errorf("%s with a time of now, and one came with the time %s: the clock of the tap's host was set, or is far behind; keep it right with NTP",
+				fault.reason, was.Format(timeFormat))
+		}
 	}
 	return at, fault
+}
+
+// wanted gives what an await for a packet or an MQTT message looks for.
+func (r *run) wanted(a *plan.Wanted) func(sighting) bool {
+	if a.MQTT != "" {
+		return func(p sighting) bool { return slices.Contains(p.messages, a.MQTT) }
+	}
+	want, err := r.packetWant(a.Packet)
+	if err != nil {
+		return func(sighting) bool { return false } // the await itself has told
+	}
+	return func(p sighting) bool { return matches(want, p) }
 }
 
 // untold says whose fault it is that an event was not told in time: the device's where the carrier says that the session

@@ -181,31 +181,32 @@ func (r *run) canary(ctx context.Context, place canaryPlace) bool {
 		r.carrier.failed("canary", err)
 		return false
 	}
-	seen := r.awaitCanary(ctx, address, since)
+	r.awaitCanary(ctx, address, since)
 	// What comes next, a window perhaps, begins later than the canary's last packet, on the clock's grain too.
 	_ = r.bench.Clock.Sleep(ctx, pollPackets)
-	r.wire.canarySeen(place, seen)
+	r.wire.canarySeen(place, address, since)
 	return true
 }
 
 // awaitCanary looks for the canary, and for the device's answer to it, so that neither falls into a window. It looks
 // until the bench's clock and this machine's both say that it is late: on a bench that runs faster than the wall, a few
 // seconds are too short for this machine's scheduler. A device need not answer.
-func (r *run) awaitCanary(ctx context.Context, address netip.Addr, since time.Time) bool {
+func (r *run) awaitCanary(ctx context.Context, address netip.Addr, since time.Time) {
 	wall := time.Now().Add(r.opts.Settle)
 	for {
-		pinged, answered := r.wire.pingedSince(address, since)
+		pinged, answered := r.wire.allPingedSince(address, since)
 		waited := r.bench.Clock.Now().Sub(since)
 		late := waited > canaryTime && time.Now().After(wall) || pinged && waited > answerTime
 		if pinged && answered || late || r.bench.Clock.Sleep(ctx, pollPackets) != nil {
-			return pinged
+			return
 		}
 	}
 }
 
-// canarySeen notes what became of a canary.
-func (w *wire) canarySeen(place canaryPlace, seen bool) {
+// canarySeen notes for each tap what became of a canary.
+func (w *wire) canarySeen(place canaryPlace, address netip.Addr, since time.Time) {
 	for _, t := range w.tapped {
+		seen, _ := w.pingedSince(t, address, since)
 		if place == beforeSteps {
 			t.evidence.CanaryBefore = seen
 		} else {

@@ -156,7 +156,8 @@ func (t *fakeTap) Close() error {
 type fakeCarrier struct {
 	clock  bench.Clock
 	tap    *fakeTap
-	blind  bool // its ping does not reach the tap
+	also   *fakeTap // another one that its ping reaches
+	blind  bool     // its ping does not reach the tap
 	doErr  error
 	script func(verb string)
 
@@ -211,7 +212,11 @@ func (c *fakeCarrier) Stats(context.Context, time.Time, time.Time) (bench.Count,
 
 func (c *fakeCarrier) Canary(context.Context) error {
 	if !c.blind {
-		c.tap.push(c.clock.Now(), ping(serverAddr, deviceAddr))
+		at := c.clock.Now()
+		c.tap.push(at, ping(serverAddr, deviceAddr))
+		if c.also != nil {
+			c.also.push(at, ping(serverAddr, deviceAddr))
+		}
 	}
 	return nil
 }

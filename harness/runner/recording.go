@@ -3,6 +3,7 @@ package runner
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/tollgate-iot/tollgate/harness/bench"
 	"github.com/tollgate-iot/tollgate/harness/recording"
@@ -19,7 +20,7 @@ const rotateAt = 256 << 20
 func newRecorder(b *bench.Bench, rec *record, o Options) (*recording.Recorder, error) {
 	r, err := recording.Create(recording.Options{
 		File: filepath.Join(o.Dir, CaptureFile), Rotate: rotateAt, Reserve: reserve, Now: b.Clock.Now, Create: o.Create,
-		Comment: rec.mask(fmt.Sprintf("%s, %s on bench %s", rec.trace.Scenario, b.DevName, b.Name)),
+		Comment: strings.TrimSpace(rec.mask(fmt.Sprintf("%s, %s on bench %s", rec.trace.Scenario, b.DevName, b.Name)) + "\n" + trace.DeclareTaps(tapPlaces(b))),
 		Counts: func(tap string) recording.Counts {
 			for _, t := range b.Taps {
 				if t.Name() == tap {

@@ -24,6 +24,7 @@ type wire struct {
 	record *record
 	clock  bench.Clock
 	taps   []bench.Tap
+	places map[string]string
 	tapped []*tapped // those that were started, in the order of taps
 
 	recorder *recording.Recorder
@@ -36,21 +37,14 @@ type wire struct {
 	tracker   *flow.Tracker
 	known     map[netip.Addr]bool  // the device's addresses, from its sessions
 	last      map[netip.Addr]int64 // time of the last packet to or from an address
-	pinged    map[netip.Addr]int64 // time of the last ICMP packet to an address
-	answered  map[netip.Addr]int64 // time of the last ICMP packet from an address
 	keep      bool                 // sightings are wanted
+	now       int64                // when the frame at hand came
 	sightings []sighting
-}
-
-// tapped is a tap that was started.
-type tapped struct {
-	tap      bench.Tap
-	evidence trace.TapEvidence
 }
 
 // sighting is what an await may want to know of a packet.
 type sighting struct {
-	at           int64
+	at, came     int64 // when it passed, and when it came here
 	dir          flow.Direction
 	device, peer netip.AddrPort
 	name         string
@@ -72,8 +66,7 @@ func newWire(b *bench.Bench, rec *record, o Options, keep bool) (*wire, error) {
 	w := &wire{
 		record: rec, clock: b.Clock, taps: b.Taps,
 		decoder: packet.NewDecoder(packet.Options{VXLANPorts: vxlanPorts(b.Taps)}),
-		known:   map[netip.Addr]bool{}, last: map[netip.Addr]int64{},
-		pinged: map[netip.Addr]int64{}, answered: map[netip.Addr]int64{}, keep: keep,
+		known:   map[netip.Addr]bool{}, last: map[netip.Addr]int64{}, places: b.Places, keep: keep,
 	}
 	w.tracker = flow.NewTracker(flow.Options{PathOf: w.decoder.Path, Seen: w.seen})
 	for _, s := range o.Secrets {
@@ -91,7 +84,7 @@ func newWire(b *bench.Bench, rec *record, o Options, keep bool) (*wire, error) {
 // start starts every tap and returns when all of them capture.
 func (w *wire) start(ctx context.Context) error {
 	for _, tap := range w.taps {
-		t := &tapped{tap: tap, evidence: trace.TapEvidence{Name: tap.Name()}}
+		t := newTapped(tap, w.places[tap.Name()])
 		w.tapped = append(w.tapped, t)
 		if err := tap.Start(ctx, func(rec pcap.Record) { w.take(t, rec) }); err != nil {
 			t.evidence.Error = w.record.mask(err.Error())
@@ -142,8 +135,10 @@ func (w *wire) take(t *tapped, rec pcap.Record) {
 		blot(rec.Data, s)
 	}
 	w.recorder.Write(t.tap.Name(), rec)
-	f := packet.Frame{Number: w.frames, Time: rec.Time, Link: uint16(rec.Link), Data: rec.Data, Length: rec.Length}
+	w.now = w.clock.Now().UnixNano()
+	f := packet.Frame{Number: w.frames, Time: t.clock.at(rec.Time, w.now), Link: uint16(rec.Link), Data: rec.Data, Length: rec.Length}
 	if w.decoder.Decode(f, &w.packet) == packet.Decoded {
+		t.ping(&w.packet)
 		w.tracker.Add(&w.packet)
 	}
 }
@@ -167,18 +162,10 @@ func (w *wire) seen(f *flow.Flow, p *flow.Packet) {
 	device, peer := f.Device.Addr(), f.Peer.Addr()
 	w.last[device] = max(w.last[device], p.Time)
 	w.last[peer] = max(w.last[peer], p.Time)
-	if f.Kind == packet.ICMP || f.Kind == packet.ICMPv6 {
-		from, to := device, peer
-		if p.Dir == flow.Down {
-			from, to = peer, device
-		}
-		w.answered[from] = max(w.answered[from], p.Time)
-		w.pinged[to] = max(w.pinged[to], p.Time)
-	}
 	if !w.keep {
 		return
 	}
-	s := sighting{at: p.Time, dir: p.Dir, device: f.Device, peer: f.Peer, name: f.Name, phase: p.Phase, proto: protoName(f.Kind)}
+	s := sighting{at: p.Time, came: w.now, dir: p.Dir, device: f.Device, peer: f.Peer, name: f.Name, phase: p.Phase, proto: protoName(f.Kind)}
 	for i := len(f.Messages) - 1; i >= 0 && f.Messages[i].Number == p.Number; i-- {
 		s.messages = append(s.messages, f.Messages[i].Type)
 	}
@@ -247,20 +234,11 @@ func (w *wire) lastPacket() time.Time {
 	return time.Unix(0, last).UTC()
 }
 
-// pingedSince says whether an ICMP packet to the address was seen at or after a time, and whether one from it was.
-func (w *wire) pingedSince(a netip.Addr, since time.Time) (pinged, answered bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	to, isTo := w.pinged[a.Unmap()]
-	from, isFrom := w.answered[a.Unmap()]
-	return isTo && to >= since.UnixNano(), isFrom && from >= since.UnixNano()
-}
-
 // forgetBefore lets go of what no await will look back to.
 func (w *wire) forgetBefore(at time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.sightings = slices.DeleteFunc(w.sightings, func(s sighting) bool { return s.at < at.UnixNano() })
+	w.sightings = slices.DeleteFunc(w.sightings, func(s sighting) bool { return s.at < at.UnixNano() && s.came < at.UnixNano() })
 }
 
 // find gives the time of the first packet at or after a time that fulfils the condition.
@@ -270,6 +248,22 @@ func (w *wire) find(since time.Time, ok func(sighting) bool) (time.Time, bool) {
 	for _, s := range w.sightings {
 		s := w.oriented(s)
 		if s.at >= since.UnixNano() && w.isDevice(s.device.Addr()) && ok(s) {
+			return time.Unix(0, s.at).UTC(), true
+		}
+	}
+	return time.Time{}, false
+}
+
+// lateTime is how long before a packet came here its time may lie: more is a clock that was set, or is behind.
+const lateTime = 10 * time.Second
+
+// misdated gives the time of a packet that came after a time, fulfils the condition and has a time long before.
+func (w *wire) misdated(since time.Time, ok func(sighting) bool) (time.Time, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, s := range w.sightings {
+		s := w.oriented(s)
+		if s.came >= since.UnixNano() && s.at < since.UnixNano() && s.came-s.at > int64(lateTime) && w.isDevice(s.device.Addr()) && ok(s) {
 			return time.Unix(0, s.at).UTC(), true
 		}
 	}

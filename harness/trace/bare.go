@@ -33,7 +33,10 @@ func (p *provenPayload) add(f *flow.Flow) {
 func (a *analysis) completeness() Completeness {
 	c := a.out
 	holes := a.fileHoles(a.reported)
-	if !a.opt.Filtered {
+	switch {
+	case len(c.Taps) > 0:
+		holes = append(holes, a.tapHoles()...)
+	case !a.opt.Filtered:
 		holes = append(holes, a.gre.holes()...)
 	}
 	holes = append(holes, idHoles(a.ownIDs(a.follow.tracker.IPIDHoles()))...)
@@ -42,6 +45,9 @@ func (a *analysis) completeness() Completeness {
 	switch {
 	case len(holes) > 0:
 		out.State, out.Reasons = Broken, holeReasons(holes)
+	case tapWhole(c.Taps) != nil:
+		out.State = Whole
+		out.Reasons = []string{greProof(a.decoded) + ", at tap " + tapWhole(c.Taps).Name}
 	case c.Frames > 0 && !a.opt.Filtered && a.gre.whole(a.decoded):
 		out.State = Whole
 		out.Reasons = []string{greProof(a.decoded)}

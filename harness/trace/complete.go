@@ -87,15 +87,8 @@ func (t *Trace) evidence() (holes []Hole, proofs, doubts []string) {
 	} else if c.State == Unproven {
 		doubts = append(doubts, c.Reasons...)
 	}
-	sure := len(t.Evidence.Taps) > 0
-	for _, tap := range t.Evidence.Taps {
-		h, why := tap.judge()
-		holes = append(holes, h...)
-		if why != "" {
-			sure = false
-			doubts = append(doubts, why)
-		}
-	}
+	tapped, proof, why := t.judgeTaps()
+	holes, doubts = append(holes, tapped...), append(doubts, why...)
 	holes = append(holes, t.Evidence.Recording.judge(t.Capture.Frames)...)
 	if m := t.Evidence.Mirror; m != nil {
 		holes = append(holes, m.Holes...)
@@ -103,8 +96,8 @@ func (t *Trace) evidence() (holes []Hole, proofs, doubts []string) {
 			proofs = append(proofs, m.Whole)
 		}
 	}
-	if sure && len(holes) == 0 {
-		proofs = append(proofs, tapProof(t.Evidence.Taps))
+	if proof != "" && len(holes) == 0 {
+		proofs = append(proofs, proof)
 	}
 	h, proof := t.reconcile()
 	if h != nil {

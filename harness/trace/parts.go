@@ -71,6 +71,9 @@ func partNumber(first, name string) (int, bool) {
 // Capture.File; a single file gives what Read gives. A part that ends early is read as far as it goes, and so are those
 // behind it.
 func ReadFiles(files []string, name string, o Options) (*Capture, error) {
+	if taps := tapsOfFile(files[0]); taps != nil {
+		return readTaps(filesOpeners(files), name, taps, o)
+	}
 	a := newAnalysis(name, o)
 	err := a.readFiles(files)
 	a.end()
@@ -78,6 +81,20 @@ func ReadFiles(files []string, name string, o Options) (*Capture, error) {
 		return nil, err
 	}
 	return a.finish()
+}
+
+// tapsOfFile gives the taps that a recording's first file names; what is wrong with it is told when it is read.
+func tapsOfFile(file string) []TapPlace {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	in, err := pcap.NewReader(f)
+	if err != nil {
+		return nil
+	}
+	return declaredTaps(in)
 }
 
 func (a *analysis) readFiles(files []string) error {

@@ -7,6 +7,7 @@ import (
 	"math/bits"
 
 	"github.com/tollgate-iot/tollgate/harness/flow"
+	"github.com/tollgate-iot/tollgate/harness/merge"
 	"github.com/tollgate-iot/tollgate/harness/packet"
 	"github.com/tollgate-iot/tollgate/harness/pcap"
 )
@@ -21,11 +22,24 @@ var ErrLinkType = errors.New("link type is not supported")
 // a pipe. A file that ends inside a record, or contradicts itself further on, is analysed up to that place, and the
 // Capture says so. Where no frame is of a link type that can be read, the error wraps ErrLinkType and the Capture
 // holds the count of frames.
+//
+// A capture that names several taps in its comment (DeclareTaps) is read as many times as there are taps: a pipe that holds
+// one is kept in a temporary file meanwhile.
 func Read(r io.Reader, name string, o Options) (*Capture, error) {
-	in, err := pcap.NewReader(r)
+	kept := newAgain(r)
+	in, err := pcap.NewReader(kept)
 	if err != nil {
 		return nil, fmt.Errorf("read capture %s: %w", name, err)
 	}
+	if taps := declaredTaps(in); taps != nil {
+		file, done, err := kept.opener()
+		if err != nil {
+			return nil, fmt.Errorf("read capture %s: %w", name, err)
+		}
+		defer done()
+		return readTaps([]opener{file}, name, taps, o)
+	}
+	kept.once()
 	a := newAnalysis(name, o)
 	err = a.readAll(in)
 	a.end()
@@ -55,6 +69,10 @@ type analysis struct {
 	file       string // which one is being read, for messages; "" where there is only one
 	reported   uint64 // drops by what the files say all in all
 	unfinished bool   // a file is a recording that was not written to its end
+
+	doubts []merge.Doubt // packets that may have passed without being seen, where several taps are merged
+	more   uint64
+	order  order
 
 	// What the tracker's goroutine adds up, until the pipeline is closed.
 	sums    sums

@@ -66,6 +66,7 @@ const (
 	HoleCut      HoleKind = "cut"     // packets cut short, or a file that ends inside a record
 	HoleCarrier  HoleKind = "carrier" // the carrier counted more than the tap
 	HoleTap      HoleKind = "tap"     // the tap was not capturing
+	HoleTaps     HoleKind = "taps"    // what several taps saw can be told as one packet or as two
 	HoleRecord   HoleKind = "record"  // captured, and not recorded
 )
 
@@ -103,6 +104,12 @@ type Capture struct {
 	Foreign     uint64 // flows in which no device takes part, where the devices are told: left out of everything below
 	Cut         bool   // the file ends inside a record
 	Damage      string // where and how the file contradicts itself, "" where it does not; read up to there
+
+	// Taps are what each tap contributed, where the file is of several; all else is of those at Place, merged. Others are the
+	// records of the taps at other places. See TapPlace.
+	Place  string
+	Taps   []Tap
+	Others []*Capture
 
 	Devices      []Device
 	Flows        []*flow.Flow // in the order of their first packets; kept only on request
@@ -185,6 +192,7 @@ type Evidence struct {
 // TapEvidence is one tap's account of itself.
 type TapEvidence struct {
 	Name         string `json:"name"`
+	Place        string `json:"place,omitempty"` // see TapPlace
 	ReadyBefore  bool   `json:"ready_before_first_step"`
 	Flushed      bool   `json:"flushed_after_last_step"`
 	CanaryBefore bool   `json:"canary_before"`
