@@ -22,7 +22,14 @@ func (t *Tap) Buffer() int {
 }
 
 // Doubt implements bench.Doubtful.
-func (t *Tap) Doubt() string { return uncounted() }
+func (t *Tap) Doubt() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.state == started {
+		t.torn = t.rx.torn()
+	}
+	return uncounted(t.torn)
+}
 
 // size writes bytes for people.
 func size(n int) string {

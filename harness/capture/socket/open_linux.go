@@ -101,9 +101,6 @@ func raise(buffer int) string {
 	return fmt.Sprintf("`sudo sysctl -w net.core.rmem_max=%d` raises the limit", buffer)
 }
 
-// uncounted says why not all losses are counted: here they are.
-func uncounted() string { return "" }
-
 // explain adds to an error what can be done about it.
 func explain(p protocol, listen netip.AddrPort, err error) error {
 	var errno syscall.Errno

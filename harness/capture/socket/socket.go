@@ -14,7 +14,8 @@
 // On Linux the kernel counts, for each socket, every datagram that found the receive buffer full, and those whose
 // checksum was wrong. That count is read exactly: with the datagrams (SO_RXQ_OVFL, which tells between which two the
 // loss was) and whenever Stats is called (SO_MEMINFO, which counts the losses after the last datagram too). It has 32 bits
-// there and is carried on beyond. Elsewhere nothing is counted, and Doubt says so. The buffer is asked for at Start; where
+// there and is carried on beyond. Datagrams of which a fragment is missing never reach a socket; the kernel counts them for
+// the whole host, and Doubt tells of them. On other systems nothing is counted, and Doubt says so. The buffer is asked for at Start; where
 // less is granted, Notes says how much and how to raise the limit.
 //
 // # What Flush knows
@@ -86,6 +87,7 @@ type Tap struct {
 	delivered uint64 // datagrams done with, wanted or not
 	flushes   []*flushing
 	marks     uint64
+	torn      uint64 // datagrams of which fragments are missing
 	err       error
 }
 
@@ -364,6 +366,7 @@ func (t *Tap) Close() error {
 	was := t.state
 	if was == started {
 		t.count()
+		t.torn = t.rx.torn()
 	}
 	t.state = stopped
 	t.mu.Unlock()
