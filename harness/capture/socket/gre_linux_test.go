@@ -138,7 +138,7 @@ func TestGREOfOthers(t *testing.T) {
 // TestGREWithoutPrivilege: the error names the command that helps.
 func TestGREWithoutPrivilege(t *testing.T) {
 	err := explain(gre, netip.AddrPort{}, fmt.Errorf("listen ip4:47 127.0.0.1: %w", os.NewSyscallError("socket", unix.EPERM)))
-	require.ErrorContains(t, err, "open a raw socket for GRE: operation not permitted: it needs the capability CAP_NET_RAW: `sudo setcap cap_net_raw+ep /")
+	require.ErrorContains(t, err, "open a raw socket for GRE: operation not permitted: capturing needs CAP_NET_RAW, not root: run `sudo setcap cap_net_raw+ep /")
 	if os.Geteuid() == 0 {
 		return
 	}

@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tollgate-iot/tollgate/harness/privilege"
 )
 
 // socketConn is what is used of net's connections.
@@ -30,7 +31,12 @@ func open(p protocol, listen netip.AddrPort, buffer, room int) (receiver, netip.
 		return errors.Join(err, failed)
 	}}
 	network, address := where(p, listen)
-	conn, err := config.ListenPacket(context.Background(), network, address)
+	var conn net.PacketConn
+	bind := func() (err error) {
+		conn, err = config.ListenPacket(context.Background(), network, address)
+		return err
+	}
+	err := as(p, bind)
 	if err != nil {
 		return nil, listen, explain(p, listen, err)
 	}
@@ -46,6 +52,14 @@ func open(p protocol, listen netip.AddrPort, buffer, room int) (receiver, netip.
 		return nil, listen, errors.Join(err, conn.Close())
 	}
 	return r, listen, nil
+}
+
+// as binds with the privilege that the protocol needs.
+func as(p protocol, bind func() error) error {
+	if p == gre {
+		return privilege.With(bind)
+	}
+	return bind()
 }
 
 // where names a place for package net. [::] is every address, of IPv4 too; raw sockets have one version only.
@@ -109,11 +123,7 @@ func explain(p protocol, listen netip.AddrPort, err error) error {
 	}
 	switch {
 	case errno == unix.EPERM && p == gre:
-		program, gone := os.Executable()
-		if gone != nil {
-			program = os.Args[0]
-		}
-		return fmt.Errorf("open a raw socket for GRE: %w: it needs the capability CAP_NET_RAW: `sudo setcap cap_net_raw+ep %s` gives it to this program", errno, program)
+		return fmt.Errorf("open a raw socket for GRE: %w: capturing needs CAP_NET_RAW, not root: run `%s` once, and again whenever the program is replaced", errno, privilege.Grant())
 	case errno == unix.EADDRINUSE:
 		return fmt.Errorf("%w: another program or a VXLAN device of this host receives there: `ss -Hulnp 'sport = :%d'` shows which", err, listen.Port())
 	case errno == unix.EADDRNOTAVAIL:
