@@ -67,6 +67,7 @@ var rooms = []room{
 	{4, "harness/capture/afpacket", "driver: a ring on an interface of this host", 0},
 	{4, "harness/capture/lab", "network namespaces with real kernels in them, for the tests of drivers", support},
 	{4, "harness/capture/pipe", "driver: a capture that arrives as a stream", 0},
+	{4, "harness/capture/ssh", "driver: tcpdump on another host, by the user's own ssh", 0},
 	{4, "harness/capture/socket", "driver: a mirror that sends to this host, on a UDP or a raw socket", 0},
 	{4, "harness/sim", "the simulated bench: clock, network, device on a pty, mirror", 0},
 	{4, "harness/sim/api", "the simulated carrier's HTTP API", 0},
@@ -87,6 +88,7 @@ var rooms = []room{
 var neighbours = []struct{ from, to, why string }{
 	{"harness/bench/benchtest", "harness/bench", "the suite is the contracts' other half: it tests drivers against them"},
 	{"harness/sim", "harness/sim/api", "the simulated network is what stands behind the simulated carrier's API; both are one product"},
+	{"harness/capture/ssh", "harness/capture/pipe", "a capture over ssh is a pipe from ssh's standard output: reading, flushing and beginning anew are the pipe's"},
 	{"fixtures/generate", "fixtures/synth", "the command around the maker"},
 }
 

@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"cmp"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -53,7 +52,7 @@ type pipeOptions struct {
 
 func pipeObject() *scenario.Object[pipeOptions] {
 	return &scenario.Object[pipeOptions]{Name: "a tap", Keys: []scenario.Key[pipeOptions]{
-		scenario.Field("path", "A capture file or a named pipe that grows.", scenario.Text("a path"), func(o *pipeOptions) *string { return &o.path }),
+		scenario.Field("path", "A named pipe that a capture is written into, by one writer after the other; for a capture file there is the driver file.", scenario.Text("a path"), func(o *pipeOptions) *string { return &o.path }),
 		scenario.Field("command", "A command that writes a capture to its standard output, word by word.", scenario.ListOf(1, scenario.Text("a word")), func(o *pipeOptions) *[]string { return &o.command }),
 		scenario.Field("stdin", "true: the capture comes on tollgate's own standard input.", truth(), func(o *pipeOptions) *bool { return &o.stdin }),
 	}, Check: func(errs *scenario.Errors, o *pipeOptions, v scenario.Value, _ bool) {
@@ -69,35 +68,15 @@ func pipeObject() *scenario.Object[pipeOptions] {
 	}}
 }
 
-func openPipe(name string, o pipeOptions, _ *bench.Bench) (bench.Tap, error) {
+func openPipe(name string, o pipeOptions, b *bench.Bench) (bench.Tap, error) {
 	p := pipe.Options{Name: name, Path: o.path, Command: o.command}
+	if b != nil {
+		p.Clock = b.Clock
+	}
 	if o.stdin {
 		p.Path = "-"
 	}
 	return pipe.New(p)
-}
-
-type sshOptions struct{ host, iface, capture string }
-
-func sshObject() *scenario.Object[sshOptions] {
-	return &scenario.Object[sshOptions]{Name: "a tap", Keys: []scenario.Key[sshOptions]{
-		scenario.Needed(scenario.Field("host", "A host in your own ssh configuration.", scenario.Text("a host"), func(o *sshOptions) *string { return &o.host })),
-		scenario.Field("interface", "The interface there; eth0 where not given.", scenario.Text("an interface"), func(o *sshOptions) *string { return &o.iface }),
-		scenario.Field("capture", "What the mirror is wrapped in: gre, vxlan or all.", scenario.Choice("what to capture", "gre", "vxlan", "all"), func(o *sshOptions) *string { return &o.capture }),
-	}}
-}
-
-// captureFilters are what tcpdump is told to capture (pcap-filter(7)).
-var captureFilters = map[string][]string{
-	"gre":   {"proto", "gre"},
-	"vxlan": {"udp", "port", "4789"},
-	"all":   nil,
-}
-
-// openSSH captures on another host, with the tools that it has: a pipe from tcpdump there.
-func openSSH(name string, o sshOptions, _ *bench.Bench) (bench.Tap, error) {
-	command := []string{"ssh", "-o", "BatchMode=yes", o.host, "sudo", "-n", "tcpdump", "-i", cmp.Or(o.iface, "eth0"), "-s", "0", "-U", "-n", "-w", "-"}
-	return pipe.New(pipe.Options{Name: name, Command: append(command, captureFilters[cmp.Or(o.capture, "gre")]...)})
 }
 
 func vxlanObject() *scenario.Object[socket.Options] {

@@ -97,19 +97,19 @@ func (p *process) stop() {
 	}
 	if p.input != nil {
 		_ = p.letGo() // the end of its input asks it to end
-		if p.ends() {
+		if p.ends(2 * patience) { // its output may be held for one by what it leaves behind
 			return
 		}
 	}
 	interrupt(p.cmd.Process)
-	p.ends()
+	p.ends(patience)
 	kill(p.cmd.Process) // also what of its group outlived it
 	<-p.done
 }
 
-// ends says whether the command ends within its patience.
-func (p *process) ends() bool {
-	timer := time.NewTimer(patience)
+// ends says whether the command ends within a time.
+func (p *process) ends(within time.Duration) bool {
+	timer := time.NewTimer(within)
 	defer timer.Stop()
 	select {
 	case <-p.done:
@@ -132,7 +132,7 @@ func (p *process) status() int {
 // said gives how the command ended and what it last wrote to standard error: the cause, where a stream ended early.
 func (p *process) said() string {
 	how := "the command still runs"
-	if p.ends() {
+	if p.ends(patience) {
 		if how = "the command ended"; p.err != nil {
 			how = "the command ended: " + p.err.Error()
 		}
