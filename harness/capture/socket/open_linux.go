@@ -27,7 +27,7 @@ func open(p protocol, listen netip.AddrPort, buffer, room int) (receiver, netip.
 	size := 0
 	var failed error
 	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
-		err := raw.Control(func(fd uintptr) { size, failed = prepare(int(fd), listen.Addr(), buffer) })
+		err := raw.Control(func(fd uintptr) { size, failed = prepare(int(fd), p, listen.Addr(), buffer) })
 		return errors.Join(err, failed)
 	}}
 	network, address := where(p, listen)
@@ -77,8 +77,9 @@ func where(p protocol, listen netip.AddrPort) (network, address string) {
 	return "udp6", listen.String()
 }
 
-// prepare sets a socket's options before it is bound: when it is, whatever comes has its time and its place.
-func prepare(fd int, listen netip.Addr, buffer int) (granted int, err error) {
+// prepare sets a socket's options before it is bound: when it is, whatever comes has its time, and its destination where
+// that is not known without (a raw socket may get others' packets before it is bound).
+func prepare(fd int, p protocol, listen netip.Addr, buffer int) (granted int, err error) {
 	set := func(level, option int, name string) {
 		if e := unix.SetsockoptInt(fd, level, option, 1); e != nil && err == nil {
 			err = fmt.Errorf("set %s: %w", name, e)
@@ -87,6 +88,7 @@ func prepare(fd int, listen netip.Addr, buffer int) (granted int, err error) {
 	set(unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, "SO_TIMESTAMPNS")
 	set(unix.SOL_SOCKET, unix.SO_RXQ_OVFL, "SO_RXQ_OVFL")
 	switch {
+	case p == vxlan && !listen.IsUnspecified():
 	case listen.Is4():
 		set(unix.IPPROTO_IP, unix.IP_PKTINFO, "IP_PKTINFO")
 	default:
