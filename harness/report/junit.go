@@ -180,10 +180,4 @@ func place(where string) (file string, line int) {
 func seconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', 3, 64) }
 
 // xmlText leaves out what XML 1.0 can't hold (section 2.2), shown as Safe shows it.
-func xmlText(s string) string {
-	lines := strings.Split(s, "\n")
-	for i := range lines {
-		lines[i] = Safe(lines[i])
-	}
-	return strings.Join(lines, "\n")
-}
+func xmlText(s string) string { return SafeLines(s) }

@@ -67,7 +67,7 @@ type phaseTotal struct {
 }
 
 // JSON gives result.json: everything that a machine may want of a verdict, and the same bytes for the same record
-// judged by the same expectations.
+// judged by the same expectations. It may be shown on a terminal as it is.
 func JSON(r *Run) ([]byte, error) {
 	t := r.Trace
 	out := result{
@@ -91,7 +91,7 @@ func JSON(r *Run) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write result: %w", err)
 	}
-	return append(b, '\n'), nil
+	return append(safeJSON(b), '\n'), nil
 }
 
 func completeOf(c *trace.Completeness) completeness {

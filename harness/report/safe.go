@@ -44,6 +44,15 @@ func Safe(s string) string {
 	return b.String()
 }
 
+// SafeLines is Safe for a text of several lines, such as an error that lists mistakes: each line is made fit by itself.
+func SafeLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i := range lines {
+		lines[i] = Safe(lines[i])
+	}
+	return strings.Join(lines, "\n")
+}
+
 // plain says whether text is short printable ASCII: what nearly all of it is.
 func plain(s string) bool {
 	if len(s) > safeLength {
