@@ -139,6 +139,12 @@ type Ported interface {
 	VXLANPorts() []uint16
 }
 
+// Following is a Tap that gives only some devices' packets. The runner tells it each address of its device as soon as it
+// is known. Packets from before that which the tap still holds may be given late.
+type Following interface {
+	Follow(addrs ...netip.Addr)
+}
+
 // Bench is a set of things ready for one run of one device.
 type Bench struct {
 	Name    string

@@ -49,6 +49,7 @@ func (w *wire) closeRecording() {
 			Text: fmt.Sprintf("%s until %s: %s", frames(g.Frames), g.To.UTC().Format(timeFormat), g.Cause)})
 	}
 	w.record.trace.Evidence.Recording = e
+	w.tellOthers()
 }
 
 func frames(n uint64) string {

@@ -42,6 +42,8 @@ type Options struct {
 	Notify  func(trace.Event) // told of every event of the timeline as it happens, from several goroutines, one at a time
 	// Settle is how long, on this machine's clock, the runner waits at least for a canary to come through; 0 means 2 s.
 	Settle time.Duration
+	// KeepMirror records every frame that the taps give. Without it other devices' frames are looked at and left out.
+	KeepMirror bool
 	// Create makes the recording's files; nil for this machine's.
 	Create func(name string) (recording.File, error)
 }

@@ -28,6 +28,7 @@ type wire struct {
 	tapped []*tapped // those that were started, in the order of taps
 
 	recorder *recording.Recorder
+	*sifting
 
 	mu        sync.Mutex
 	frames    uint64
@@ -68,6 +69,7 @@ func newWire(b *bench.Bench, rec *record, o Options, keep bool) (*wire, error) {
 		decoder: packet.NewDecoder(packet.Options{VXLANPorts: vxlanPorts(b.Taps)}),
 		known:   map[netip.Addr]bool{}, last: map[netip.Addr]int64{}, places: b.Places, keep: keep,
 	}
+	w.sifting = newSifting(o.KeepMirror)
 	w.tracker = flow.NewTracker(flow.Options{PathOf: w.decoder.Path, Seen: w.seen})
 	for _, s := range o.Secrets {
 		if len(s) >= secretLength {
@@ -134,10 +136,11 @@ func (w *wire) take(t *tapped, rec pcap.Record) {
 	for _, s := range w.secrets {
 		blot(rec.Data, s)
 	}
-	w.recorder.Write(t.tap.Name(), rec)
 	w.now = w.clock.Now().UnixNano()
 	f := packet.Frame{Number: w.frames, Time: t.clock.at(rec.Time, w.now), Link: uint16(rec.Link), Data: rec.Data, Length: rec.Length}
-	if w.decoder.Decode(f, &w.packet) == packet.Decoded {
+	r := w.decoder.Decode(f, &w.packet)
+	w.recordFrame(t, rec, r)
+	if r == packet.Decoded {
 		t.ping(&w.packet)
 		w.tracker.Add(&w.packet)
 	}
@@ -160,6 +163,9 @@ func blot(data, secret []byte) {
 // seen is told of each packet of the live tracker, under mu.
 func (w *wire) seen(f *flow.Flow, p *flow.Packet) {
 	device, peer := f.Device.Addr(), f.Peer.Addr()
+	if w.known[peer] && !w.known[device] {
+		w.servers[device] = true
+	}
 	w.last[device] = max(w.last[device], p.Time)
 	w.last[peer] = max(w.last[peer], p.Time)
 	if !w.keep {
@@ -198,12 +204,26 @@ func (w *wire) know(a netip.Addr) bool {
 	if !a.IsValid() {
 		return false
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.known[a.Unmap()] {
+	if !w.learn(a.Unmap()) {
 		return false
 	}
-	w.known[a.Unmap()] = true
+	for _, tap := range w.taps {
+		if f, ok := tap.(bench.Following); ok {
+			f.Follow(a.Unmap())
+		}
+	}
+	return true
+}
+
+// learn makes an address the device's, and says whether it is new. What was let go of it meanwhile is recorded.
+func (w *wire) learn(a netip.Addr) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.known[a] {
+		return false
+	}
+	w.known[a] = true
+	w.recordHeld(a)
 	return true
 }
 
