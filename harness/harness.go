@@ -25,7 +25,18 @@ type Options struct {
 	Strict bool                // at-most claims on an unproven record are inconclusive
 	Notify func(trace.Event)   // told of every event of the run as it happens
 	Getenv func(string) string // where secrets are found; nil for os.Getenv
+	Keep   Keep                // which packets the record keeps; "" for KeepDevice
 }
+
+// Keep says which packets a run's record keeps. Either way they are kept as they came, with the mirror's headers around
+// them, and the judgement is the same.
+type Keep string
+
+// What can be kept.
+const (
+	KeepDevice Keep = "device" // those of the run's device, and what nobody can tell from them
+	KeepMirror Keep = "mirror" // everything that the taps gave, other devices' packets too
+)
 
 // Result is a judged run: a trace with its capture, findings and the joined verdict.
 type Result = report.Run
@@ -68,7 +79,7 @@ func RunScenario(ctx context.Context, s *scenario.Scenario, o Options) (*Result,
 	if err := sources.save(dir); err != nil {
 		return nil, errors.Join(err, closeUnused(opened))
 	}
-	t, err := runner.Run(ctx, p, opened, runner.Options{Dir: dir, Secrets: secrets, Notify: o.Notify})
+	t, err := runner.Run(ctx, p, opened, runner.Options{Dir: dir, Secrets: secrets, Notify: o.Notify, KeepMirror: o.Keep == KeepMirror})
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -20,6 +21,7 @@ type runFlags struct {
 	bench, sim, out, junit string
 	vars                   []string
 	strict, json, verbose  bool
+	keep                   string
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -40,6 +42,7 @@ Without --bench the simulated bench is used: no hardware, no root, no network.
 	flags.StringVar(&f.bench, "bench", "", "inventory `FILE` of a real bench (default: the simulated one)")
 	flags.StringVar(&f.sim, "sim", "", "how the simulated bench behaves: `NAME=VALUE,…`, see above")
 	flags.StringVar(&f.out, "out", "runs", "make run directories in `DIR`")
+	flags.StringVar(&f.keep, "keep", string(harness.KeepDevice), "which packets capture.pcapng keeps: `device`, those of the device, or mirror, other devices' too")
 	flags.StringArrayVar(&f.vars, "var", nil, "set a variable of the scenario, `NAME=VALUE`; may be repeated")
 	flags.StringVar(&f.junit, "junit", "", "write one JUnit `FILE` over all scenarios")
 	flags.BoolVar(&f.strict, "strict", false, "a claim that only holds if nothing was missed is inconclusive unless the capture is proved whole")
@@ -58,8 +61,12 @@ func (a *app) run(cmd *cobra.Command, names []string, f runFlags) error {
 	if err != nil {
 		return err
 	}
+	keep, err := keepOf(f.keep)
+	if err != nil {
+		return err
+	}
 	tell := a.teller(f)
-	o := harness.Options{Bench: f.bench, Sim: f.sim, Out: f.out, Vars: vars, Strict: f.strict, Notify: tell.event}
+	o := harness.Options{Bench: f.bench, Sim: f.sim, Out: f.out, Vars: vars, Strict: f.strict, Notify: tell.event, Keep: keep}
 	read, err := checkScenarios(names, o)
 	if err != nil {
 		return err
@@ -84,6 +91,15 @@ func (a *app) run(cmd *cobra.Command, names []string, f runFlags) error {
 	}
 	a.code = exitOfAll(results)
 	return writeJUnit(f.junit, results)
+}
+
+// keepOf reads --keep.
+func keepOf(word string) (harness.Keep, error) {
+	known := []string{string(harness.KeepDevice), string(harness.KeepMirror)}
+	if !slices.Contains(known, word) {
+		return "", usage("--keep: unknown word %q: %s", word, scenario.Suggest(word, known))
+	}
+	return harness.Keep(word), nil
 }
 
 // exitOfAll joins the exit codes: interrupted outranks fail, fail outranks inconclusive.
