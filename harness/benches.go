@@ -32,8 +32,9 @@ func Bench(name string) (*BenchParts, error) {
 
 // Check is one thing that TestBench looked at.
 type Check struct {
-	What string
-	Err  error // nil where it works
+	What  string
+	Err   error    // nil where it works
+	Notes []string // what could be better, though it works
 }
 
 // checkTime bounds each check, on the bench's clock.
@@ -54,7 +55,7 @@ func TestBench(ctx context.Context, name, sim string) ([]Check, error) {
 			return nil, usageOf(err)
 		}
 		if err != nil {
-			out = append(out, Check{"bench for " + d.Device, err})
+			out = append(out, Check{What: "bench for " + d.Device, Err: err})
 			continue
 		}
 		out = append(out, testParts(ctx, b)...)
@@ -67,12 +68,13 @@ func testParts(ctx context.Context, b *bench.Bench) (out []Check) {
 	check := func(what string, f func(context.Context) error) {
 		limited, cancel := b.Clock.WithTimeout(ctx, checkTime)
 		defer cancel()
-		out = append(out, Check{what, f(limited)})
+		out = append(out, Check{What: what, Err: f(limited)})
 	}
 	for _, t := range b.Taps {
 		check(fmt.Sprintf("%s: tap %s captures", b.DevName, t.Name()), func(ctx context.Context) error {
 			return t.Start(ctx, func(pcap.Record) {})
 		})
+		out[len(out)-1].Notes = notesOf(t)
 		defer t.Close()
 	}
 	check(b.DevName+": port opens", func(ctx context.Context) error { return openAlone(ctx, b.Device) })
@@ -84,6 +86,17 @@ func testParts(ctx context.Context, b *bench.Bench) (out []Check) {
 		b.Carrier.Close()
 	}
 	return out
+}
+
+// notesOf is what a tap that was started says of itself.
+func notesOf(t bench.Tap) (notes []string) {
+	if n, ok := t.(bench.Noting); ok {
+		notes = n.Notes()
+	}
+	if d, ok := t.(bench.Doubtful); ok && d.Doubt() != "" {
+		notes = append(notes, d.Doubt())
+	}
+	return notes
 }
 
 // openAlone opens a device, reads its console meanwhile, and closes it.

@@ -92,6 +92,9 @@ func (a *app) testBench(cmd *cobra.Command, f benchFlags) error {
 			a.code = exitInconclusive
 		}
 		fmt.Fprintln(a.out, strings.TrimRight(fmt.Sprintf("%s %-40s %s", mark, report.Safe(c.What), text), " "))
+		for _, note := range c.Notes {
+			fmt.Fprintf(a.out, "  %s\n", report.Safe(note))
+		}
 	}
 	return nil
 }
