@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -114,6 +115,20 @@ func (n *Namespace) enter(do func() error) error {
 		return fmt.Errorf("enter namespace %s: %w", n.Name, err)
 	}
 	return do()
+}
+
+// Lost gives how many packets an interface could not take in or hand over.
+func (n *Namespace) Lost(name string) uint64 {
+	n.t.Helper()
+	var links []struct {
+		Stats struct {
+			RX, TX struct{ Dropped uint64 }
+		} `json:"stats64"`
+	}
+	if err := json.Unmarshal([]byte(n.IP("-j", "-s", "link", "show", "dev", name)), &links); err != nil || len(links) != 1 {
+		n.t.Fatalf("read the statistics of %s: %v, %d interfaces", name, err, len(links))
+	}
+	return links[0].Stats.RX.Dropped + links[0].Stats.TX.Dropped
 }
 
 // Link makes a pair of interfaces, one in each namespace, that are the two ends of a cable, and sets both up.
