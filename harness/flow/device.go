@@ -1,6 +1,8 @@
 package flow
 
 import (
+	"encoding/binary"
+	"math/rand/v2"
 	"net/netip"
 
 	"github.com/tollgate-iot/tollgate/harness/packet"
@@ -24,14 +26,61 @@ type device struct {
 	counter ipCounter
 }
 
-type deviceKey struct {
-	addr packet.Addr
-	path uint32
+// devices finds what is known of an address on a path: open addressing with linear probing over their numbers, from 1. A
+// map costs several times as much for every flow. The hash is seeded at random, so that nobody can send addresses that
+// all collide; nothing that can be seen depends on the order.
+type devices struct {
+	all   []device
+	slots []uint32 // a power of two of them, at most half full; 0 is empty
+	seed  [2]uint64
 }
 
-// maxDevices bounds the addresses that are remembered. Beyond it flows are followed all the same, but know nothing of
-// each other.
-const maxDevices = 1 << 16
+const (
+	// maxDevices bounds the addresses that are remembered. Beyond it flows are followed all the same, but know nothing of
+	// each other.
+	maxDevices  = 1 << 16
+	deviceSlots = 1 << 8 // at first
+)
+
+func newDevices() devices {
+	return devices{slots: make([]uint32, deviceSlots), seed: [2]uint64{rand.Uint64(), rand.Uint64()}}
+}
+
+// place is where an address stands among the slots, or would stand.
+func (d *devices) place(a *packet.Addr, path uint32) uint64 {
+	w := binary.LittleEndian.Uint64
+	mask := uint64(len(d.slots) - 1)
+	for i := mix(w(a[8:])^d.seed[0], w(a[:8])^uint64(path)<<24^d.seed[1]) & mask; ; i = (i + 1) & mask {
+		h := d.slots[i]
+		if h == 0 {
+			return i
+		}
+		if e := &d.all[h-1]; w(e.addr[8:]) == w(a[8:]) && w(e.addr[:8]) == w(a[:8]) && e.path == path {
+			return i
+		}
+	}
+}
+
+// find gives the number of an address, or 0.
+func (d *devices) find(a *packet.Addr, path uint32) uint32 { return d.slots[d.place(a, path)] }
+
+// number gives the number of an address, which it gets where there is room for one; else 0.
+func (d *devices) number(a *packet.Addr, path uint32) uint32 {
+	i := d.place(a, path)
+	if h := d.slots[i]; h != 0 || len(d.all) >= maxDevices {
+		return h
+	}
+	d.all = append(d.all, device{addr: *a, path: path})
+	h := uint32(len(d.all))
+	d.slots[i] = h
+	if 2*len(d.all) > len(d.slots) {
+		d.slots = make([]uint32, 2*len(d.slots))
+		for i := range d.all {
+			d.slots[d.place(&d.all[i].addr, d.all[i].path)] = uint32(i + 1)
+		}
+	}
+	return h
+}
 
 // orient decides which end of a new flow is the device.
 func (t *Tracker) orient(s *state, end int, p *packet.Packet) {
@@ -80,7 +129,7 @@ func (t *Tracker) infer(s *state, end int, p *packet.Packet) (int, trust) {
 		}
 		return 0, trustOpener
 	}
-	if a, b := t.opened(s.key.a, s.key.path), t.opened(s.key.b, s.key.path); a != b {
+	if a, b := t.opened(&s.key.a, s.key.path), t.opened(&s.key.b, s.key.path); a != b {
 		if a {
 			return 0, trustKnown
 		}
@@ -104,30 +153,20 @@ func manyCast(a packet.Addr) bool {
 	return ip.IsMulticast() || ip == netip.AddrFrom4([4]byte{255, 255, 255, 255})
 }
 
-func (t *Tracker) opened(a packet.Addr, path uint32) bool {
-	h := t.byDevice[deviceKey{a, path}]
-	return h != 0 && t.devices[h-1].opener
+func (t *Tracker) opened(a *packet.Addr, path uint32) bool {
+	h := t.devices.find(a, path)
+	return h != 0 && t.devices.all[h-1].opener
 }
 
 // attach ties a flow to its device's record.
 func (t *Tracker) attach(s *state) {
-	a := s.key.a
+	a := &s.key.a
 	if s.device == 1 {
-		a = s.key.b
+		a = &s.key.b
 	}
-	k := deviceKey{a, s.key.path}
-	h := t.byDevice[k]
-	if h == 0 {
-		if len(t.devices) >= maxDevices {
-			s.counter = 0
-			return
-		}
-		t.devices = append(t.devices, device{addr: a, path: s.key.path})
-		h = uint32(len(t.devices))
-		t.byDevice[k] = h
-	}
-	if s.trust == trustOpener {
-		t.devices[h-1].opener = true
+	h := t.devices.number(a, s.key.path)
+	if h != 0 && s.trust == trustOpener {
+		t.devices.all[h-1].opener = true
 	}
 	s.counter = h
 }

@@ -4,6 +4,7 @@
 package flow
 
 import (
+	"math/bits"
 	"net/netip"
 
 	"github.com/tollgate-iot/tollgate/harness/packet"
@@ -81,6 +82,14 @@ type Both[T any] [2]T
 
 // Phases holds a tally for each phase and direction.
 type Phases [NumPhases]Both[Tally]
+
+// PhaseSet is a set of phases, a bit for each.
+type PhaseSet uint32
+
+// First gives the first phase of a set that is not empty. A loop over all of them is
+//
+//	for left := set; left != 0; left &= left - 1 { phase := left.First() … }
+func (s PhaseSet) First() Phase { return Phase(bits.TrailingZeros32(uint32(s))) }
 
 // Close says how a TCP flow ended.
 type Close uint8
@@ -242,6 +251,7 @@ type Flow struct {
 
 	Sides  Both[Side]
 	Phases Phases
+	Had    PhaseSet // the phases that Phases counts packets of
 
 	Close      Close
 	FirstClose Direction // who sent the first FIN; meaningful where FinSeen

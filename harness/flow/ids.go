@@ -100,7 +100,7 @@ func (c *ipCounter) missing(span int) int {
 
 // countID feeds a device's counter with a packet that it sent.
 func (t *Tracker) countID(s *state, p *packet.Packet) {
-	d := &t.devices[s.counter-1]
+	d := &t.devices.all[s.counter-1]
 	if lost := d.counter.see(p.IPID, p.Time); lost > 0 {
 		t.ipHoles = addHole(t.ipHoles, IDHole{Device: d.addr.Netip(), Path: d.path, From: d.counter.from, To: d.counter.to, Packets: uint64(lost)})
 	}
@@ -120,102 +120,3 @@ func addHole(list []IDHole, h IDHole) []IDHole {
 // IPIDHoles gives the packets known to be missing because their sender's IP identification counts up and skips
 // them. It holds at most 1,024; the last stands for all further ones then.
 func (t *Tracker) IPIDHoles() []IDHole { return t.ipHoles }
-
-// greCounter follows the sequence numbers of a GRE tunnel in one direction (RFC 2890, 2.2).
-type greCounter struct {
-	began bool
-	high  uint32
-	last  int64
-	holes []greHole // not yet certain
-}
-
-type greHole struct {
-	first, count uint32
-	seen         uint64 // bit i: first+i arrived late; beyond 64 numbers late ones are not looked for
-	from, to     int64
-}
-
-const (
-	greFar     = 1 << 16 // further apart it is another counter
-	greSettled = 1 << 10 // so far behind nothing arrives any more
-	maxGREHole = 64
-	maxPaths   = 1 << 16
-)
-
-// grePath has a counter for each direction of a tunnel: which of them a packet belongs to is told by its number.
-type grePath [2]greCounter
-
-func (t *Tracker) countGRE(p *packet.Packet) {
-	if p.Path >= maxPaths {
-		return
-	}
-	for int(p.Path) >= len(t.gre) {
-		t.gre = append(t.gre, nil)
-	}
-	if t.gre[p.Path] == nil {
-		t.gre[p.Path] = &grePath{}
-	}
-	both := t.gre[p.Path]
-	c := &both[0]
-	if c.began && c.distance(p.GRESeq) > greFar && (!both[1].began || both[1].distance(p.GRESeq) < c.distance(p.GRESeq)) {
-		c = &both[1]
-	}
-	c.see(t, p)
-}
-
-func (c *greCounter) distance(n uint32) uint32 {
-	if d := int32(n - c.high); d < 0 {
-		return uint32(-d)
-	} else {
-		return uint32(d)
-	}
-}
-
-func (c *greCounter) see(t *Tracker, p *packet.Packet) {
-	step := int32(p.GRESeq - c.high)
-	switch {
-	case !c.began || c.distance(p.GRESeq) > greFar:
-		c.settle(t, p.Path, true)
-		c.began, c.high, c.last = true, p.GRESeq, p.Time
-		return
-	case step <= 0:
-		c.late(p.GRESeq)
-		return
-	case step > 1:
-		if len(c.holes) >= maxGREHole {
-			c.settle(t, p.Path, true)
-		}
-		c.holes = append(c.holes, greHole{first: c.high + 1, count: uint32(step) - 1, from: c.last, to: p.Time})
-	}
-	c.high, c.last = p.GRESeq, p.Time
-	if len(c.holes) > 0 {
-		c.settle(t, p.Path, false)
-	}
-}
-
-func (c *greCounter) late(n uint32) {
-	for i := range c.holes {
-		if off := n - c.holes[i].first; off < min(c.holes[i].count, 64) {
-			c.holes[i].seen |= 1 << off
-		}
-	}
-}
-
-// settle makes holes certain: those far behind, or all.
-func (c *greCounter) settle(t *Tracker, path uint32, all bool) {
-	left := c.holes[:0]
-	for _, h := range c.holes {
-		if !all && c.high-h.first < greSettled {
-			left = append(left, h)
-			continue
-		}
-		if n := uint64(h.count) - uint64(bits.OnesCount64(h.seen)); n > 0 {
-			t.greHoles = addHole(t.greHoles, IDHole{Path: path, From: h.from, To: h.to, Packets: n})
-		}
-	}
-	c.holes = left
-}
-
-// GREHoles gives the mirrored packets known to be missing because their tunnel's sequence numbers skip them. The
-// latest are certain only after Flush.
-func (t *Tracker) GREHoles() []IDHole { return t.greHoles }

@@ -45,7 +45,7 @@ type Options struct {
 
 // IDHole is a stretch of numbers that a sender counted up through and the capture never saw.
 type IDHole struct {
-	Device   netip.Addr // whose IP identification; invalid for GRE
+	Device   netip.Addr // whose IP identification; invalid where several devices' holes are summed up
 	Path     uint32     // see packet.Packet.Path
 	From, To int64      // seen last before the hole, seen first after it; nanoseconds since the Unix epoch
 	Packets  uint64     // numbers missing

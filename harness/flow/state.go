@@ -97,11 +97,17 @@ const (
 // that share the first cell.
 const hotCells = 5
 
+// cellPhases are the phases of the cells.
+var cellPhases = [hotCells]Phase{TCPHandshake, Request, Response, TeardownPhase, Reset}
+
+// hotCell is the cell of each phase, -1 for those that have none.
 var hotCell = func() (h [NumPhases]int8) {
 	for i := range h {
 		h[i] = -1
 	}
-	h[TCPHandshake], h[Request], h[Response], h[TeardownPhase], h[Reset] = 0, 1, 2, 3, 4
+	for i, phase := range cellPhases {
+		h[phase] = int8(i)
+	}
 	return h
 }()
 

@@ -38,7 +38,10 @@ func (t *Tracker) identify(f *Flow, s *state) {
 // sum sums a state up. final says that the flow is being let go.
 func (t *Tracker) sum(f *Flow, s *state, final bool) {
 	f.Sides = Both[Side]{}
-	f.Phases = Phases{}
+	for left := f.Had; left != 0; left &= left - 1 {
+		f.Phases[left.First()] = Both[Tally]{}
+	}
+	f.Had = 0
 	f.Gaps = f.Gaps[:0]
 	t.identify(f, s)
 	t.fillTallies(f, s)
@@ -67,21 +70,14 @@ func (t *Tracker) sum(f *Flow, s *state, final bool) {
 }
 
 func (t *Tracker) fillTallies(f *Flow, s *state) {
-	tcp := s.key.kind == packet.TCP
-	for phase, i := range hotCell {
-		if i < 0 || !tcp && Phase(phase) == TCPHandshake {
-			continue
+	for i := range s.cells {
+		phase := cellPhases[i]
+		if i == 0 && s.key.kind != packet.TCP {
+			phase = sharedCell(s.key.kind)
 		}
 		for end, c := range s.cells[i] {
 			if c.packets > 0 {
-				f.add(Phase(phase), s.dir(end), Tally{uint64(c.packets), uint64(c.bytes), uint64(c.packets), uint64(c.bytes)})
-			}
-		}
-	}
-	if !tcp {
-		for end, c := range s.cells[0] {
-			if c.packets > 0 {
-				f.add(sharedCell(s.key.kind), s.dir(end), Tally{uint64(c.packets), uint64(c.bytes), uint64(c.packets), uint64(c.bytes)})
+				f.add(phase, s.dir(end), Tally{uint64(c.packets), uint64(c.bytes), uint64(c.packets), uint64(c.bytes)})
 			}
 		}
 	}
@@ -96,6 +92,7 @@ func (t *Tracker) fillTallies(f *Flow, s *state) {
 }
 
 func (f *Flow) add(p Phase, d Direction, t Tally) {
+	f.Had |= 1 << p
 	f.Phases[p][d].Add(t)
 	f.Sides[d].Tally.Add(t)
 }

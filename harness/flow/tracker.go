@@ -25,12 +25,9 @@ type Tracker struct {
 	gone   [1 << 14]uint32 // hashes of keys let go, to know them when they come back
 	nextID int64
 
-	byDevice map[deviceKey]uint32
-	devices  []device
-	names    names
-	ipHoles  []IDHole
-	gre      []*grePath
-	greHoles []IDHole
+	devices devices
+	names   names
+	ipHoles []IDHole
 
 	front   Front
 	met     Ready  // of the packet at hand, where Add works it out
@@ -45,12 +42,12 @@ const MaxDetail = 1 << 16
 // NewTracker makes a Tracker.
 func NewTracker(o Options) *Tracker {
 	t := &Tracker{
-		opt:      o,
-		detail:   o.KeepFlows || o.KeepPackets || o.Seen != nil,
-		idle:     seconds(o.Idle, DefaultIdle),
-		linger:   seconds(o.Linger, DefaultLinger),
-		table:    newTable(),
-		byDevice: make(map[deviceKey]uint32),
+		opt:     o,
+		detail:  o.KeepFlows || o.KeepPackets || o.Seen != nil,
+		idle:    seconds(o.Idle, DefaultIdle),
+		linger:  seconds(o.Linger, DefaultLinger),
+		table:   newTable(),
+		devices: newDevices(),
 	}
 	t.front = Front{copies: newDuplicates(), seed: t.table.seed}
 	t.idleUDP = min(t.idle, seconds(0, DefaultIdleUDP))
@@ -89,9 +86,6 @@ func (t *Tracker) Add(p *packet.Packet) {
 // AddReady takes the next packet, which has passed the tracker's Front. It keeps nothing of p and r.
 func (t *Tracker) AddReady(p *packet.Packet, r *Ready) {
 	t.passTo(t.clock.see(p.Time))
-	if p.HasGRESeq {
-		t.countGRE(p)
-	}
 	end := int(r.end)
 	h := t.table.find(&t.slab, &r.key, r.hash)
 	var s *state
@@ -301,12 +295,6 @@ func (t *Tracker) Flush() {
 	slices.SortFunc(open, func(a, b uint32) int { return int(t.slab.at(a).id - t.slab.at(b).id) })
 	for _, h := range open {
 		t.letGo(h, t.slab.at(h))
-	}
-	for path, both := range t.gre {
-		if both != nil {
-			both[0].settle(t, uint32(path), true)
-			both[1].settle(t, uint32(path), true)
-		}
 	}
 }
 

@@ -395,20 +395,6 @@ func TestHolesInIPIdentifications(t *testing.T) {
 	require.Empty(t, holes(c.packets[:20]), "nothing after it, nothing lost")
 }
 
-func TestHolesInGRESequences(t *testing.T) {
-	tracker := NewTracker(Options{})
-	for i, p := range httpConversation() {
-		p.HasGRESeq, p.GRESeq = true, uint32(i)*1+0xfffffffc
-		if i == 5 {
-			continue
-		}
-		tracker.Add(&p)
-	}
-	tracker.Flush()
-	require.Len(t, tracker.GREHoles(), 1)
-	require.Equal(t, uint64(1), tracker.GREHoles()[0].Packets)
-}
-
 // TestDetailChangesNoPhase holds that an acknowledgement of bytes that were never seen has the same phase whether the
 // stream behind the hole was kept waiting for them or not.
 func TestDetailChangesNoPhase(t *testing.T) {

@@ -34,7 +34,7 @@ func (s *sums) add(f *flow.Flow) {
 		s.total.Tally[d].Add(f.Sides[d].Tally)
 		s.duplicates += uint64(f.Sides[d].Duplicates)
 	}
-	addPhases(&s.total.Phases, &f.Phases)
+	addPhases(&s.total.Phases, f)
 	if f.Close != flow.NoClose {
 		s.total.Closes[f.Close]++
 	}
@@ -59,16 +59,15 @@ func (s *sums) device(f *flow.Flow) {
 	for dir := range f.Sides {
 		d.Tally[dir].Add(f.Sides[dir].Tally)
 	}
-	addPhases(&d.Phases, &f.Phases)
+	addPhases(&d.Phases, f)
 	d.Flows = append(d.Flows, f.ID)
 }
 
-func addPhases(to, from *flow.Phases) {
-	for p := range from {
-		for d := range from[p] {
-			if from[p][d].Packets > 0 {
-				to[p][d].Add(from[p][d])
-			}
+func addPhases(to *flow.Phases, f *flow.Flow) {
+	for left := f.Had; left != 0; left &= left - 1 {
+		p := left.First()
+		for d := range f.Phases[p] {
+			to[p][d].Add(f.Phases[p][d])
 		}
 	}
 }
