@@ -25,6 +25,7 @@
 //	   harness/carrier/soracom   the client of the carrier's API
 //	   harness/capture/afpacket  a tap: a ring on an interface of this host; lab: real kernels for its tests
 //	   harness/capture/pipe      a tap: a capture stream from a named pipe, standard input or a command
+//	   harness/capture/file      a tap: a capture file, replayed at once or at its own pace
 //	   harness/capture/ssh       a tap: tcpdump on another host, by the user's own ssh
 //	   harness/capture/socket    a tap: VXLAN on a UDP socket, GRE on a raw one, sent to this host
 //	   harness/sim               the simulated bench; sim/api answers the carrier's HTTP API for it

@@ -48,6 +48,7 @@ var carriers = map[string]carrierDriver{
 // taps are the taps by driver name.
 var taps = map[string]tapDriver{
 	"afpacket": tapOf(afpacketObject(), openAFPacket),
+	"file":     tapOf(fileObject(), openFile),
 	"gre":      tapOf(greObject(), openGRE),
 	"pipe":     tapOf(pipeObject(), openPipe),
 	"ssh":      tapOf(sshObject(), openSSH),

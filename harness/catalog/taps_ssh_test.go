@@ -25,7 +25,7 @@ func TestTapOverSSH(t *testing.T) {
 
 func TestTapOverSSHMistakes(t *testing.T) {
 	for options, want := range map[string]string{
-		`{driver: ssh}`:                              `host`,
+		`{driver: ssh}`: `host`,
 		`{driver: ssh, host: -oProxyCommand=touch}`:  `b.yaml:5:3: make tap ssh: host "-oProxyCommand=touch": it must not begin with a dash`,
 		`{driver: ssh, host: h, interface: -w}`:      `interface "-w": it must not begin with a dash`,
 		`{driver: ssh, host: h, capture: grr}`:       `b.yaml:5:41: `,
