@@ -176,7 +176,7 @@ expect:
   - destinations: [dns, "tollgate-test-bucket.s3-website-ap-northeast-1.amazonaws.com:80"]
 `, string(text))
 	_, err = FromTrace(record())
-	require.EqualError(t, err, "write expectations: the record holds no packet of a device")
+	require.EqualError(t, err, "no expectations can be written: the record holds no packet of a device")
 }
 
 // shared gives the folder of real captures beside the checkout.

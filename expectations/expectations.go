@@ -91,6 +91,17 @@ func (s *Set) CheckWindows(opened []string, hidden func(window string) bool) err
 	return errs.Err()
 }
 
+// Windows gives the names of the windows that claims are about, each once, in order.
+func (s *Set) Windows() []string {
+	var names []string
+	for _, one := range s.Claims {
+		if c, ok := one.(*claim); ok && c.scope.window.name != "" && !slices.Contains(names, c.scope.window.name) {
+			names = append(names, c.scope.window.name)
+		}
+	}
+	return names
+}
+
 func windowsOpened(wanted string, opened []string) string {
 	if len(opened) == 0 {
 		return "none"

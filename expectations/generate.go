@@ -32,7 +32,7 @@ func FromTrace(t *trace.Trace) ([]byte, error) {
 		cause = "the record holds no packet of a device"
 	}
 	if cause != "" {
-		return nil, fmt.Errorf("write expectations: %s", cause)
+		return nil, fmt.Errorf("no expectations can be written: %s", cause)
 	}
 	d := &draft{views: views}
 	d.line("# yaml-language-server: $schema=../expectation.schema.json")

@@ -1,6 +1,11 @@
 package harness
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -14,12 +19,28 @@ import (
 func Load(dir string) (*trace.Trace, error) {
 	t, err := trace.Load(dir)
 	if err != nil {
-		return nil, err
+		return nil, loadError(dir, err)
 	}
 	if t.Capture != nil {
 		t.Capture.Flows = withoutCanaries(t.Capture.Flows, canaries(t.Timeline))
 	}
 	return t, nil
+}
+
+// loadError says what can be done about a run directory that can't be read.
+func loadError(dir string, err error) error {
+	capture := filepath.Join(dir, trace.CaptureFile)
+	_, none := os.Stat(capture)
+	_, unrecorded := os.Stat(filepath.Join(dir, trace.TraceFile))
+	switch {
+	case errors.Is(unrecorded, fs.ErrNotExist) && none != nil:
+		return fmt.Errorf("%s is not a run's directory: it has no %s", dir, trace.TraceFile)
+	case errors.Is(unrecorded, fs.ErrNotExist):
+		return fmt.Errorf("%s has no %s: the run was ended before it could be recorded; its capture can be judged by itself, with --expect: %s", dir, trace.TraceFile, capture)
+	case none == nil:
+		return fmt.Errorf("%w: the run's record is damaged; its capture can be judged by itself, with --expect: %s", err, capture)
+	}
+	return err
 }
 
 // span is a stretch of time, nanoseconds since the Unix epoch.

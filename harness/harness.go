@@ -55,8 +55,8 @@ func Run(ctx context.Context, name string, o Options) (*Result, error) {
 // RunScenario is Run for a scenario that has been read; see CheckScenario.
 func RunScenario(ctx context.Context, s *scenario.Scenario, o Options) (*Result, error) {
 	o = o.defaults()
-	secrets, missing := secretsOf(s, o.Getenv)
-	if err := missing.Err(); err != nil {
+	secrets, err := secretsOf(s, o.Getenv)
+	if err != nil {
 		return nil, err
 	}
 	opened, err := catalog.Open(ctx, s.Device, catalog.Options{Bench: o.Bench, Sim: o.Sim})
@@ -183,7 +183,7 @@ func JudgeRun(dir string, set *expectations.Set, strict bool) (*Result, error) {
 }
 
 // secretsOf finds the values of a scenario's secrets, and tells of those that are missing.
-func secretsOf(s *scenario.Scenario, getenv func(string) string) (map[string]string, scenario.Errors) {
+func secretsOf(s *scenario.Scenario, getenv func(string) string) (map[string]string, error) {
 	out := make(map[string]string, len(s.Secrets))
 	var errs scenario.Errors
 	for name, env := range s.Secrets {
@@ -194,7 +194,7 @@ func secretsOf(s *scenario.Scenario, getenv func(string) string) (map[string]str
 		}
 		out[name] = v
 	}
-	return out, errs
+	return out, errs.Err()
 }
 
 // UsageError is a mistake of the caller's: nothing was driven, and nothing will be until it is mended.

@@ -100,8 +100,7 @@ func TestSecrets(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, map[string]string{"password": "value of DEVICE_PASSWORD"}, got)
 	_, err = secretsOf(s, func(string) string { return "" })
-	var wrong *UsageError
-	require.ErrorAs(t, err, &wrong)
+	require.ErrorAs(t, err, new(scenario.Errors), "a mistake that is told with all others")
 	require.ErrorContains(t, err, "DEVICE_PASSWORD is not set")
 }
 

@@ -76,8 +76,8 @@ func CheckScenario(name string, o Options) (*scenario.Scenario, error) {
 	case err != nil, s.Words != nil && s.Device.Any():
 		can = catalog.AbilitiesOf(s.Device) // which device was meant is not known
 	}
-	_, secrets := secretsOf(s, o.Getenv)
-	all.add(secrets.Err())
+	_, err = secretsOf(s, o.Getenv)
+	all.add(err)
 	_, _, err = prepare(s, can, o.Vars)
 	return s, all.with(err)
 }

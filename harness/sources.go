@@ -26,10 +26,10 @@ type sources struct {
 }
 
 type source struct {
-	File string `json:"file"`
-	Line int    `json:"line"`          // of the file on which the text begins
-	Key  string `json:"key,omitempty"` // of the text's mapping that holds the claims; "" where the text is an expectations file
-	Text string `json:"text"`
+	File string       `json:"file"`
+	Line int          `json:"line"`          // of the file on which the text begins
+	Key  string       `json:"key,omitempty"` // of the text's mapping that holds the claims; "" where the text is an expectations file
+	Text string       `json:"text"`
 	at   scenario.Pos // where a scenario names it; zero for the scenario's own claims
 }
 
@@ -71,6 +71,9 @@ func (s *sources) checkWindows(set *expectations.Set, opened []string, hidden fu
 func expectationSource(name, dir string) (source, error) {
 	if !isFile(name) {
 		file, data, err := expectations.Read(name)
+		if err != nil {
+			err = fmt.Errorf("%w; a file's name ends in .yaml", err)
+		}
 		return source{File: file, Line: 1, Text: string(data)}, err
 	}
 	path := name
@@ -172,11 +175,30 @@ func scenarioSource(name string) (string, []byte, error) {
 	if err == nil {
 		return file, data, nil
 	}
-	hint := "`tollgate run` alone lists the built-in ones; a file's name ends in .yaml"
-	if near := scenario.Closest(name, scenarios.Names()); near != "" {
-		hint = fmt.Sprintf("did you mean %s? A file's name ends in .yaml", near)
+	return "", nil, fmt.Errorf("no scenario %q: %s", name, whichScenario(name))
+}
+
+// whichScenario says what may have been meant by a name that is no scenario's.
+func whichScenario(name string) string {
+	if info, err := os.Stat(name); err == nil {
+		if info.IsDir() {
+			return "that is a directory: name the files in it"
+		}
+		return "that is a file, and a scenario's name ends in .yaml"
 	}
-	return "", nil, fmt.Errorf("no scenario %q: %s", name, hint)
+	var inside []string
+	for _, known := range scenarios.Names() {
+		if strings.HasPrefix(known, strings.TrimSuffix(name, "/")+"/") {
+			inside = append(inside, known)
+		}
+	}
+	if len(inside) > 0 {
+		return "that is a folder of several: " + strings.Join(inside, ", ")
+	}
+	if near := scenario.Closest(name, scenarios.Names()); near != "" {
+		return fmt.Sprintf("did you mean %s? A file's name ends in .yaml", near)
+	}
+	return "`tollgate run` alone lists the built-in ones; a file's name ends in .yaml"
 }
 
 func readError(what string, err error) error {

@@ -20,7 +20,7 @@ func (a *app) benchCommand() *cobra.Command {
 		Use:   "bench",
 		Short: "Show what a bench has, and test it",
 		Long:  "Show the devices of a bench and what they and their carrier can be told to do. Nothing is opened.",
-		Args:  exactly(cobra.NoArgs),
+		Args:  none,
 		RunE:  func(*cobra.Command, []string) error { return a.showBench(f) },
 	}
 	test := &cobra.Command{
@@ -28,7 +28,7 @@ func (a *app) benchCommand() *cobra.Command {
 		Short: "Open every device with its carrier and its taps, and say what works",
 		Long: `Open every device of a bench in turn with its carrier and its taps, and say what works: the taps capture, the device's
 port opens, the carrier answers. Nothing is cut and no verb is carried out.`,
-		Args: exactly(cobra.NoArgs),
+		Args: none,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.testBench(cmd, f) },
 	}
 	cmd.PersistentFlags().StringVar(&f.bench, "bench", "", "inventory `FILE` of a real bench (default: the simulated one)")

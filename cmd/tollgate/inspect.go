@@ -16,7 +16,7 @@ func (a *app) inspectCommand() *cobra.Command {
 The capture is a file or - for standard input: pcap or pcapng, plain, gzip or zstd. --summary is for thousands of devices:
 one total, in memory that does not grow with them.`,
 		Example: "  tollgate inspect field.pcap.gz\n  ssh mirror tcpdump -w - -i eth0 | tollgate inspect - --summary --json",
-		Args:    exactly(cobra.ExactArgs(1)),
+		Args:    one("a capture, or - for standard input"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			o, account, err := f.options()
 			if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -10,6 +11,7 @@ import (
 	"github.com/tollgate-iot/tollgate/expectations"
 	"github.com/tollgate-iot/tollgate/harness"
 	"github.com/tollgate-iot/tollgate/harness/report"
+	"github.com/tollgate-iot/tollgate/harness/scenario"
 	"github.com/tollgate-iot/tollgate/harness/trace"
 )
 
@@ -33,7 +35,7 @@ Built-in expectations are about a window of a run; --window says that a capture 
 A run directory is judged by its own expectations unless others are named, and gives the findings that the run gave,
 byte for byte. Nothing in it is changed. A capture is a file or - for standard input, pcap or pcapng, plain or compressed.`,
 		Example: "  tollgate judge runs/last\n  tollgate judge field.pcap --expect wio-lte/http --window get --device 10.213.7.42",
-		Args:    exactly(cobra.ExactArgs(1)),
+		Args:    one("a run's directory (runs/last) or a capture"),
 		RunE:    func(_ *cobra.Command, args []string) error { return a.judge(args[0], f) },
 	}
 	flags := cmd.Flags()
@@ -52,14 +54,17 @@ func (a *app) judge(what string, f judgeFlags) error {
 	if err != nil {
 		return err
 	}
+	if err := canWrite("--junit", f.junit); err != nil {
+		return err
+	}
 	r, err := a.judged(what, set, f)
 	if err != nil {
 		return err
 	}
+	a.code = exitOf(r.Verdict)
 	if err := a.show(r, f.json); err != nil {
 		return err
 	}
-	a.code = exitOf(r.Verdict)
 	return writeJUnit(f.junit, []*harness.Result{r})
 }
 
@@ -68,7 +73,7 @@ func (a *app) judged(what string, set *expectations.Set, f judgeFlags) (*harness
 		if f.window != "" {
 			return nil, usage("--window is for captures: a run has its own windows")
 		}
-		if err := f.read.refuse("a run is read as it was recorded"); err != nil {
+		if err := f.read.refuse(); err != nil {
 			return nil, err
 		}
 		r, err := harness.JudgeRun(dir, set, f.strict)
@@ -78,7 +83,13 @@ func (a *app) judged(what string, set *expectations.Set, f judgeFlags) (*harness
 		return r, nil
 	}
 	if set == nil {
+		if err := there(what); err != nil {
+			return nil, err
+		}
 		return nil, usage("judge %s: a capture says nothing of what was expected: name expectations with --expect", what)
+	}
+	if err := checkWindow(f.window, set); err != nil {
+		return nil, err
 	}
 	t, err := a.readTrace(what, f.read)
 	if err != nil {
@@ -92,6 +103,33 @@ func (a *app) judged(what string, set *expectations.Set, f judgeFlags) (*harness
 		r.Account = t.Account
 	}
 	return r, nil
+}
+
+// there says what is wrong with a path that leads to nothing.
+func there(path string) error {
+	if path == "-" {
+		return nil
+	}
+	_, err := os.Stat(path)
+	if err != nil && filepath.Base(path) == report.LastName {
+		return usage("%w: no run has ended there yet", openError(err))
+	}
+	if err != nil {
+		return usage("%w", openError(err))
+	}
+	return nil
+}
+
+// checkWindow refuses a window that no claim is about: the claims would look for another in vain.
+func checkWindow(name string, set *expectations.Set) error {
+	windows := set.Windows()
+	switch {
+	case name == "" || slices.Contains(windows, name):
+		return nil
+	case len(windows) == 0:
+		return usage("--window %s: no claim is about a window: leave it out", name)
+	}
+	return usage("--window %s: no claim is about it: %s", name, scenario.Suggest(name, windows))
 }
 
 // runDirectory says whether a path is a run's, and where it leads to.
@@ -130,7 +168,7 @@ func readExpectations(names, vars []string) (*expectations.Set, error) {
 // traceOf reads a run or a capture.
 func (a *app) traceOf(what string, f readFlags) (*trace.Trace, error) {
 	if dir, ok := runDirectory(what); ok {
-		if err := f.refuse("a run is read as it was recorded"); err != nil {
+		if err := f.refuse(); err != nil {
 			return nil, err
 		}
 		t, err := harness.Load(dir)

@@ -7,13 +7,12 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/tollgate-iot/tollgate/harness"
+	"github.com/tollgate-iot/tollgate/harness/report"
 	"github.com/tollgate-iot/tollgate/harness/scenario"
 )
 
@@ -25,12 +24,18 @@ type app struct {
 }
 
 // execute runs the command line and gives the process's exit code. The first interrupt ends a run with its cleanup; a
-// second one ends the process.
+// second one ends the process. A reader of the output that goes away (| head) ends nothing: the device's cleanup and the
+// verdict do not depend on who looks.
 func execute(args []string, in io.Reader, out, errs io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // not under nohup: the terminal's end is the run's
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	defer stop()
 	context.AfterFunc(ctx, stop)
-	a := &app{in: in, out: out, err: errs}
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // writing gives an error instead
+	a := &app{in: in, out: heard(out), err: heard(errs)}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(in)
@@ -54,31 +59,22 @@ func (a *app) root() *cobra.Command {
 		Long:              about,
 		SilenceUsage:      true,
 		SilenceErrors:     true,
-		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return fromEnvironment(cmd.Flags(), os.LookupEnv) },
-		Args:              cobra.NoArgs,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.environment(cmd) },
+		Args:              none,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usage("%w\nsee `%s --help`", err, cmd.CommandPath())
-	})
+	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(a.runCommand(), a.judgeCommand(), a.inspectCommand(), a.expectCommand(), a.lintCommand(),
 		a.schemaCommand(), a.benchCommand(), a.versionCommand())
 	return root
 }
 
-// usage is a mistake in how the command was called.
-func usage(format string, args ...any) error {
-	return &harness.UsageError{Err: fmt.Errorf(format, args...)}
-}
-
-// exactly wraps a command's positional-argument check so that its mistakes are usage mistakes.
-func exactly(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return usage("%w\nsee `%s --help`", err, cmd.CommandPath())
-		}
-		return nil
+// environment sets flags from the environment, and warns of variables that look as if they were meant to.
+func (a *app) environment(cmd *cobra.Command) error {
+	for _, stray := range strayVariables(cmd.Root(), os.Environ()) {
+		fmt.Fprintf(a.err, "tollgate: %s\n", report.Safe(stray))
 	}
+	return fromEnvironment(cmd.Flags(), os.LookupEnv)
 }
 
 // report writes an error and gives its exit code.
@@ -91,41 +87,10 @@ func (a *app) report(err error) int {
 	fmt.Fprintf(a.err, "tollgate: %v\n", err)
 	var wrong *harness.UsageError
 	switch {
-	case errors.As(err, &wrong), strings.HasPrefix(err.Error(), "unknown command"):
+	case errors.As(err, &wrong):
 		return exitUsage
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
 	}
 	return exitInconclusive // something else went wrong here: nothing is known of the device
-}
-
-// envPrefix begins the names of the variables that stand for flags.
-const envPrefix = "TOLLGATE_"
-
-// envName is the variable that stands for a flag.
-func envName(flag string) string {
-	return envPrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
-}
-
-// fromEnvironment sets the flags that the command line did not, from the environment. A flag that can be given several
-// times takes one value from each line.
-func fromEnvironment(flags *pflag.FlagSet, lookup func(string) (string, bool)) error {
-	var errs []error
-	flags.VisitAll(func(f *pflag.Flag) {
-		value, ok := lookup(envName(f.Name))
-		if f.Changed || !ok || value == "" || f.Name == "help" {
-			return
-		}
-		values := []string{value}
-		if strings.HasSuffix(f.Value.Type(), "Array") {
-			values = strings.Split(strings.TrimSpace(value), "\n")
-		}
-		for _, v := range values {
-			if err := flags.Set(f.Name, v); err != nil {
-				errs = append(errs, usage("%s=%q: %w", envName(f.Name), value, err))
-				return
-			}
-		}
-	})
-	return errors.Join(errs...)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -63,6 +64,9 @@ func (a *app) run(cmd *cobra.Command, names []string, f runFlags) error {
 	}
 	keep, err := keepOf(f.keep)
 	if err != nil {
+		return err
+	}
+	if err := canWrite("--junit", f.junit); err != nil {
 		return err
 	}
 	tell := a.teller(f)
@@ -165,6 +169,23 @@ func (a *app) show(r *harness.Result, json bool) error {
 		return err
 	}
 	_, err = a.out.Write(b)
+	return err
+}
+
+// canWrite finds out whether a file can be written before hours are spent on what it shall hold.
+func canWrite(flag, file string) error {
+	if file == "" {
+		return nil
+	}
+	_, absent := os.Stat(file)
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE, 0o644)
+	if err != nil {
+		return usage("%s: %w", flag, err)
+	}
+	err = f.Close()
+	if absent != nil { // an empty one would be taken for a report
+		err = errors.Join(err, os.Remove(file))
+	}
 	return err
 }
 

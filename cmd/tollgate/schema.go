@@ -1,6 +1,9 @@
 package main
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/spf13/cobra"
 
 	"github.com/tollgate-iot/tollgate/expectations"
@@ -21,9 +24,13 @@ func (a *app) schemaCommand() *cobra.Command {
 		Short:     "Print the JSON Schema of a kind of file, for editors",
 		Example:   "  tollgate schema scenario >scenario.schema.json\n  # and in the first line of a scenario:\n  # yaml-language-server: $schema=scenario.schema.json",
 		ValidArgs: []string{"scenario", "expectation", "bench"},
-		Args:      exactly(cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs)),
+		Args:      one("scenario, expectation or bench"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			_, err := a.out.Write(schemas[args[0]]())
+			schema := schemas[args[0]]
+			if schema == nil {
+				return usage("schema: none for %q: %s", args[0], scenario.Suggest(args[0], slices.Sorted(maps.Keys(schemas))))
+			}
+			_, err := a.out.Write(schema())
 			return err
 		},
 	}

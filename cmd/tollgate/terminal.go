@@ -1,11 +1,14 @@
 package main
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/tollgate-iot/tollgate/harness/report"
@@ -22,13 +25,46 @@ func isTerminal(w any) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0 && f.Name() != os.DevNull && os.Getenv("TERM") != "dumb"
 }
 
-// style is how standard output is written to: colours on a terminal unless NO_COLOR is set (https://no-color.org).
-func (a *app) style() report.Style {
-	width, _ := strconv.Atoi(os.Getenv("COLUMNS"))
-	if width < 60 || width > 160 {
-		width = 100
+// heard makes writing to a pipe that nobody reads any more succeed. A terminal stays as it is.
+func heard(w io.Writer) io.Writer {
+	if isTerminal(w) {
+		return w
 	}
-	return report.Style{Color: isTerminal(a.out) && os.Getenv("NO_COLOR") == "", Width: width}
+	return heardWriter{w}
+}
+
+type heardWriter struct{ io.Writer }
+
+func (w heardWriter) Write(b []byte) (int, error) {
+	n, err := w.Writer.Write(b)
+	if errors.Is(err, syscall.EPIPE) {
+		return len(b), nil
+	}
+	return n, err
+}
+
+// style is how standard output is written to: colours on a terminal unless NO_COLOR is set (https://no-color.org), lines
+// as long as a terminal is wide, or as COLUMNS says.
+func (a *app) style() report.Style {
+	return report.Style{Color: isTerminal(a.out) && os.Getenv("NO_COLOR") == "", Width: widthOf(a.out)}
+}
+
+// The widths that lines are fitted to. What is narrower is left to the terminal to wrap.
+const (
+	leastWidth = 40
+	mostWidth  = 160
+)
+
+// widthOf is how many columns there are; 0 where nobody says.
+func widthOf(w io.Writer) int {
+	width, _ := strconv.Atoi(os.Getenv("COLUMNS"))
+	if f, ok := w.(*os.File); ok && width <= 0 && isTerminal(f) {
+		width = columns(f)
+	}
+	if width <= 0 {
+		return 0
+	}
+	return min(max(width, leastWidth), mostWidth)
 }
 
 // teller tells how a run goes on: every event where asked to, else the step under way in one line of a terminal.
@@ -37,12 +73,13 @@ type teller struct {
 	out     io.Writer
 	all     bool
 	live    bool
+	width   int
 	written bool
 	begin   time.Time
 }
 
 func (a *app) teller(f runFlags) *teller {
-	return &teller{out: a.err, all: f.verbose, live: !f.verbose && isTerminal(a.err)}
+	return &teller{out: a.err, all: f.verbose, live: !f.verbose && isTerminal(a.err), width: cmp.Or(widthOf(a.err), 80)}
 }
 
 // event is told of each event of a run.
@@ -57,7 +94,8 @@ func (t *teller) event(e trace.Event) {
 	case t.all:
 		fmt.Fprintf(t.out, "%+9.3f  %-8s %-9s %s\n", at, e.Kind, report.Safe(e.State), report.Safe(eventText(e)))
 	case t.live && e.Kind == trace.EventStep && e.State == "begin":
-		fmt.Fprintf(t.out, "\r\x1b[K%+9.1f s  %s", at, report.Safe(e.Name))
+		line := []rune(fmt.Sprintf("%+9.1f s  %s", at, report.Safe(e.Name)))
+		fmt.Fprintf(t.out, "\r\x1b[K%s", string(line[:min(len(line), t.width-1)])) // a line that wraps can't be taken back
 		t.written = true
 	}
 }

@@ -13,7 +13,7 @@ func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Say which Tollgate this is",
-		Args:  exactly(cobra.NoArgs),
+		Args:  none,
 		RunE: func(*cobra.Command, []string) error {
 			_, err := fmt.Fprintf(a.out, "tollgate %s %s/%s %s\n", harness.Version(), runtime.GOOS, runtime.GOARCH, runtime.Version())
 			return err

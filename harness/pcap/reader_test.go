@@ -250,7 +250,7 @@ func TestNotCapture(t *testing.T) {
 		file []byte
 		says string
 	}{
-		"nothing":        {nil, "found an empty file"},
+		"nothing":        {nil, "found nothing"},
 		"snoop":          {[]byte("snoop\x00\x00\x00\x00\x00\x00\x02"), "found a snoop file; convert it: editcap"},
 		"text":           {[]byte("reading from eth0, link-type EN10MB\nmore"), `found text that begins with "reading from eth0, link-type EN10MB"`},
 		"long text":      {[]byte(strings.Repeat("é", 99)), `found text that begins with "` + strings.Repeat("é", 40) + `…"`},

@@ -63,7 +63,7 @@ func notCapture(s *source, inside string) error {
 
 func describe(head []byte) (name, remedy string) {
 	if len(head) == 0 {
-		return "an empty file", "was anything captured?"
+		return "nothing", "was anything captured?"
 	}
 	for _, k := range known {
 		if bytes.HasPrefix(head, []byte(k.magic)) {

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -14,7 +15,9 @@ import (
 // Style is how a terminal is written to.
 type Style struct {
 	Color bool
-	Width int // columns, 0 for 100
+	// Width is how many columns there are: rows of tables are fitted to it. 0 is for what no person looks at through a
+	// window: rows take a line each, however long.
+	Width int
 }
 
 // paint gives text a colour (SGR parameters, ECMA-48 8.3.117) where colours are wanted.
@@ -33,6 +36,9 @@ func (s Style) verdict(v verdict.Verdict, text string) string {
 	return s.paint([...]string{"33", "32", "31"}[v], text)
 }
 
+// plainWidth is where lines end that are broken even where nobody says how wide there is.
+const plainWidth = 100
+
 // manyTables is from how many windows of one name on they are shown as a line each.
 const manyTables = 3
 
@@ -41,9 +47,6 @@ const shownTables = 2
 
 // Terminal writes a run's report for a person.
 func Terminal(w io.Writer, r *Run, s Style) error {
-	if s.Width <= 0 {
-		s.Width = 100
-	}
 	p := &page{style: s, run: r}
 	p.title()
 	p.trouble()
@@ -76,7 +79,7 @@ func (p *page) title() {
 	if took := duration(t); took != "" {
 		right = "   " + took
 	}
-	gap := p.style.Width - utf8.RuneCountInString(left+"   "+on+word+right)
+	gap := cmp.Or(p.style.Width, plainWidth) - utf8.RuneCountInString(left+"   "+on+word+right)
 	p.line("%s   %s%s%s%s", p.style.bold(left), p.style.dim(on), strings.Repeat(" ", max(2, gap)),
 		p.style.bold(p.style.verdict(p.run.Verdict, word)), right)
 }
@@ -182,15 +185,31 @@ func (p *page) head(name string) {
 }
 
 func (p *page) row(r *Row) {
-	var marks []string
-	for _, m := range r.Marks {
-		marks = append(marks, p.style.verdict(m.Verdict, sign(m.Verdict)+" "+Safe(m.Text)))
+	p.line("%s", p.marked(fmt.Sprintf("    %s%s  %s", pad(Safe(r.Name), nameWidth-2), cells(r.Up), cells(r.Down)), r.Marks))
+}
+
+// marked puts the marks behind a row, those that no longer fit below it.
+func (p *page) marked(row string, marks []Mark) string {
+	at := utf8.RuneCountInString(row)
+	indent := strings.Repeat(" ", min(at+4, max(8, p.style.Width/2)))
+	for i, m := range marks {
+		text := sign(m.Verdict) + " " + Safe(m.Text)
+		length := utf8.RuneCountInString(text)
+		switch {
+		case p.style.Width > 0 && at+4+length > p.style.Width:
+			row += "\n" + indent
+			at = len(indent)
+		case i == 0:
+			row += "    "
+			at += 4
+		default:
+			row += "   "
+			at += 3
+		}
+		row += p.style.verdict(m.Verdict, text)
+		at += length
 	}
-	s := fmt.Sprintf("    %s%s  %s", pad(Safe(r.Name), nameWidth-2), cells(r.Up), cells(r.Down))
-	if len(marks) > 0 {
-		s += "    " + strings.Join(marks, "   ")
-	}
-	p.line("%s", s)
+	return row
 }
 
 func cells(c Count) string {
@@ -335,7 +354,7 @@ func (p *page) completeness(c *trace.Completeness) {
 		case i == 0:
 			s += ": " + reason
 			width += 2 + utf8.RuneCountInString(reason)
-		case width+2+utf8.RuneCountInString(reason) > p.style.Width:
+		case width+2+utf8.RuneCountInString(reason) > cmp.Or(p.style.Width, plainWidth):
 			s += ",\n" + indent + reason
 			width = len(indent) + utf8.RuneCountInString(reason)
 		default:
