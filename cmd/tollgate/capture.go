@@ -7,8 +7,6 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
-	"path/filepath"
-	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -32,25 +30,11 @@ func (f *readFlags) register(flags *pflag.FlagSet) {
 }
 
 // refuse refuses flags that have no meaning where a run is read.
-func (f *readFlags) refuse() error {
-	var given []string
-	for _, flag := range []struct {
-		name string
-		set  bool
-	}{{"device", len(f.devices) > 0}, {"account", f.account != ""}, {"vxlan-port", len(f.ports) > 0}, {"same-mirror", f.sameMirror}} {
-		if !flag.set {
-			continue
-		}
-		name := "--" + flag.name
-		if os.Getenv(envName(flag.name)) != "" {
-			name += " (" + envName(flag.name) + " in the environment)"
-		}
-		given = append(given, name)
+func (f *readFlags) refuse(why string) error {
+	if len(f.devices) > 0 || len(f.ports) > 0 || f.sameMirror || f.account != "" {
+		return usage("--device, --account, --vxlan-port and --same-mirror are for captures: %s", why)
 	}
-	if len(given) == 0 {
-		return nil
-	}
-	return usage("%s: only for captures: a run is read as it was recorded; leave it out", strings.Join(given, ", "))
+	return nil
 }
 
 func (f *readFlags) options() (trace.Options, trace.Account, error) {
@@ -106,6 +90,9 @@ func (a *app) readTrace(file string, f readFlags) (*trace.Trace, error) {
 
 // readCapture reads a capture file, or standard input for "-", and shows how far it is where somebody is looking.
 func (a *app) readCapture(file string, o trace.Options) (*trace.Capture, error) {
+	if c, err := readParts(file, o); c != nil || err != nil {
+		return c, err
+	}
 	in, size := a.in, int64(0)
 	if file != "-" {
 		f, err := os.Open(file)
@@ -115,7 +102,7 @@ func (a *app) readCapture(file string, o trace.Options) (*trace.Capture, error) 
 		defer f.Close()
 		if info, err := f.Stat(); err == nil {
 			if info.IsDir() {
-				return nil, directoryError(file)
+				return nil, usage("%s is a directory, not a capture", file)
 			}
 			size = info.Size()
 		}
@@ -132,13 +119,23 @@ func (a *app) readCapture(file string, o trace.Options) (*trace.Capture, error) 
 	return c, nil
 }
 
-// directoryError says which capture was probably meant by a directory.
-func directoryError(dir string) error {
-	inside := filepath.Join(dir, trace.CaptureFile)
-	if _, err := os.Stat(inside); err == nil {
-		return usage("%s is a directory, not a capture: the run in it has %s", dir, inside)
+// readParts reads a capture that goes on in other files; nil where it does not.
+func readParts(file string, o trace.Options) (*trace.Capture, error) {
+	if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() {
+		return nil, nil
 	}
-	return usage("%s is a directory, not a capture: name a file in it", dir)
+	files, err := trace.FilesOf(file)
+	if err != nil {
+		return nil, usage("%w", err)
+	}
+	if len(files) < 2 {
+		return nil, nil
+	}
+	c, err := trace.ReadFiles(files, file, o)
+	if err != nil {
+		return nil, readTrouble(err)
+	}
+	return c, nil
 }
 
 func openError(err error) error {

@@ -33,6 +33,7 @@ type sections struct {
 	interfaces []netInterface
 	past       uint64            // drops of the sections before
 	unfinished bool              // a section is a Recording that was not written to its end
+	recording  bool              // the present section is a Recording
 	comment    string            // of the first section's header
 	lost       map[string]uint64 // drops of the sections before, by the interfaces' names
 
@@ -128,9 +129,9 @@ func (r *Reader) section() error {
 	if length < 28 || length%4 != 0 {
 		return r.damage("a section header claims %d bytes", length)
 	}
-	if recording := r.heading(length); recording && n.uint64(h[LengthAt:]) == notKnown {
-		n.unfinished = true
-	}
+	unended := n.uint64(h[LengthAt:]) == notKnown // looking into the options may move the buffer that h is in
+	n.recording = r.heading(length)
+	n.unfinished = n.unfinished || n.recording && unended
 	return r.skip(blockSection, length)
 }
 

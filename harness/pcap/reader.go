@@ -82,6 +82,9 @@ func (r *Reader) Compression() string { return r.compression }
 // Next has given io.EOF.
 func (r *Reader) Cut() bool { return r.cut || r.Unfinished() }
 
+// Recording says that the file, or the section of it that is being read, is a Recording.
+func (r *Reader) Recording() bool { return r.ng != nil && r.ng.recording }
+
 // Unfinished says that the file is a Recording whose writer has not completed it: it was killed, or still writes.
 func (r *Reader) Unfinished() bool { return r.ng != nil && r.ng.unfinished }
 

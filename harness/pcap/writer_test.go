@@ -202,8 +202,38 @@ func TestUnfinishedRecording(t *testing.T) {
 			got, err := readAll(r)
 			require.NoError(t, err)
 			require.Len(t, got, c.records)
+			require.Equal(t, application == Recording, r.Recording())
 			require.Equal(t, c.unfinished, r.Unfinished())
 			require.Equal(t, c.cut, r.Cut())
 		}
+	}
+}
+
+// A header that the reader's buffer holds only in part is read as one that it holds whole.
+func TestUnfinishedSectionAfterAnother(t *testing.T) {
+	var file bytes.Buffer
+	for range 2 {
+		w, err := NewWriter(&file, Section{Application: Recording, Comment: strings.Repeat("c", 3000)}, Interface{Link: LinkEthernet})
+		require.NoError(t, err)
+		require.NoError(t, w.Write(Record{Time: 1, Data: make([]byte, readSize-4000)}))
+		require.NoError(t, w.Flush())
+	}
+	header := binary.LittleEndian.Uint32(file.Bytes()[4:])
+	second := file.Len() / 2
+	for at, unfinished := range map[int]bool{0: true, second: true} {
+		b := bytes.Clone(file.Bytes())
+		copy(b[at+LengthAt:], SectionLength(int64(second)-int64(header)))
+		r, err := NewReader(bytes.NewReader(b))
+		require.NoError(t, err)
+		got, err := readAll(r)
+		require.NoError(t, err)
+		require.Len(t, got, 2)
+		require.Equal(t, unfinished, r.Unfinished())
+		copy(b[second-at+LengthAt:], SectionLength(int64(second)-int64(header)))
+		r, err = NewReader(bytes.NewReader(b))
+		require.NoError(t, err)
+		_, err = readAll(r)
+		require.NoError(t, err)
+		require.False(t, r.Unfinished(), "both are complete")
 	}
 }

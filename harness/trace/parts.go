@@ -56,6 +56,20 @@ func Parts(first string) ([]string, error) {
 	return files, nil
 }
 
+// FilesOf gives the files that a capture consists of: the parts of the recording that begins with it, and of every other
+// capture itself, whatever files beside it are called.
+func FilesOf(file string) ([]string, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if in, err := pcap.NewReader(f); err != nil || !in.Recording() {
+		return []string{file}, nil // what is wrong with it is told when it is read
+	}
+	return Parts(file)
+}
+
 // partNumber gives the number that a file has among the parts of a recording, from 2.
 func partNumber(first, name string) (int, bool) {
 	ending := filepath.Ext(first)
