@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -30,11 +32,25 @@ func (f *readFlags) register(flags *pflag.FlagSet) {
 }
 
 // refuse refuses flags that have no meaning where a run is read.
-func (f *readFlags) refuse(why string) error {
-	if len(f.devices) > 0 || len(f.ports) > 0 || f.sameMirror || f.account != "" {
-		return usage("--device, --account, --vxlan-port and --same-mirror are for captures: %s", why)
+func (f *readFlags) refuse() error {
+	var given []string
+	for _, flag := range []struct {
+		name string
+		set  bool
+	}{{"device", len(f.devices) > 0}, {"account", f.account != ""}, {"vxlan-port", len(f.ports) > 0}, {"same-mirror", f.sameMirror}} {
+		if !flag.set {
+			continue
+		}
+		name := "--" + flag.name
+		if os.Getenv(envName(flag.name)) != "" {
+			name += " (" + envName(flag.name) + " in the environment)"
+		}
+		given = append(given, name)
 	}
-	return nil
+	if len(given) == 0 {
+		return nil
+	}
+	return usage("%s: only for captures: a run is read as it was recorded; leave it out", strings.Join(given, ", "))
 }
 
 func (f *readFlags) options() (trace.Options, trace.Account, error) {
@@ -102,7 +118,7 @@ func (a *app) readCapture(file string, o trace.Options) (*trace.Capture, error) 
 		defer f.Close()
 		if info, err := f.Stat(); err == nil {
 			if info.IsDir() {
-				return nil, usage("%s is a directory, not a capture", file)
+				return nil, directoryError(file)
 			}
 			size = info.Size()
 		}
@@ -136,6 +152,15 @@ func readParts(file string, o trace.Options) (*trace.Capture, error) {
 		return nil, readTrouble(err)
 	}
 	return c, nil
+}
+
+// directoryError says which capture was probably meant by a directory.
+func directoryError(dir string) error {
+	inside := filepath.Join(dir, trace.CaptureFile)
+	if _, err := os.Stat(inside); err == nil {
+		return usage("%s is a directory, not a capture: the run in it has %s", dir, inside)
+	}
+	return usage("%s is a directory, not a capture: name a file in it", dir)
 }
 
 func openError(err error) error {
