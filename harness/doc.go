@@ -24,6 +24,7 @@
 //	4  harness/device/…          wiolte: a Wio LTE at its console; trigger: a button or a switch that something presses
 //	   harness/carrier/soracom   the client of the carrier's API
 //	   harness/capture/afpacket  a tap: a ring on an interface of this host; lab: real kernels for its tests
+//	   harness/capture/hub       one tap of a whole network, shared: each run gets the packets of its device
 //	   harness/capture/pipe      a tap: a capture stream from a named pipe, standard input or a command
 //	   harness/capture/file      a tap: a capture file, replayed at once or at its own pace
 //	   harness/capture/ssh       a tap: tcpdump on another host, by the user's own ssh
