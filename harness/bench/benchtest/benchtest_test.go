@@ -31,6 +31,7 @@ var breaches = map[string][]string{
 	"TestTapSuite": {
 		"no name", "flush before all is given", "given twice", "stats go back", "sink after close", "goroutine left", "close once",
 		"start ignores context", "silent end", "flush after the end", "no error of a closed tap",
+		"filtered is given", "filtered is not counted", "filtered is dropped", "stats forgotten at close", "stats reset by reading",
 	},
 	"TestCarrierSuite": {
 		"verb twice", "verb without doc", "verb without limit", "bad default", "unknown main", "unknown verb", "required argument", "account",
@@ -138,6 +139,9 @@ func (m *memoryTap) Flush(context.Context) error {
 		if broken("flush before all is given") && i == 5 {
 			break
 		}
+		if m.filters(r) {
+			continue
+		}
 		m.sink(r)
 		if broken("given twice") {
 			m.sink(r)
@@ -151,10 +155,31 @@ func (m *memoryTap) Flush(context.Context) error {
 	return nil
 }
 
+// filters counts a record that is not wanted, and says whether that is the end of it.
+func (m *memoryTap) filters(r pcap.Record) bool {
+	if string(r.Data) != "unwanted" {
+		return false
+	}
+	switch {
+	case broken("filtered is given"):
+		return false
+	case broken("filtered is dropped"):
+		m.stats.Dropped++
+	case broken("filtered is not counted"):
+	default:
+		m.stats.Filtered++
+	}
+	return true
+}
+
 func (m *memoryTap) Stats() bench.TapStats {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.stats
+	stats := m.stats
+	if broken("stats reset by reading") {
+		m.stats = bench.TapStats{}
+	}
+	return stats
 }
 
 func (m *memoryTap) Err() error {
@@ -172,6 +197,9 @@ func (m *memoryTap) Close() error {
 	if m.closer.closed && m.sink != nil && broken("sink after close") {
 		m.sink(pcap.Record{Data: []byte("late")})
 	}
+	if broken("stats forgotten at close") {
+		m.stats = bench.TapStats{}
+	}
 	return m.closer.Close()
 }
 
@@ -179,7 +207,11 @@ func TestTapSuite(t *testing.T) {
 	hasten(t)
 	Tap(t, func(*testing.T) TapFixture {
 		m := &memoryTap{}
-		return TapFixture{Tap: m, Send: m.send, Text: func(b []byte) string { return string(b) }, Break: func(*testing.T) {
+		unwanted := func(t *testing.T) int {
+			m.send(t, "unwanted", "unwanted")
+			return 2
+		}
+		return TapFixture{Tap: m, Send: m.send, Unwanted: unwanted, Text: func(b []byte) string { return string(b) }, Break: func(*testing.T) {
 			m.mu.Lock()
 			defer m.mu.Unlock()
 			m.err = errors.New("ended")

@@ -56,3 +56,37 @@ func TestSocketThatFails(t *testing.T) {
 	require.EqualError(t, tap.Err(), want)
 	require.ErrorContains(t, tap.Flush(limited(t)), want, "and again")
 }
+
+// TestLossesHaveTheirPlace: the record after a loss tells how many were lost before it, and Stats tells of losses that no
+// record followed.
+func TestLossesHaveTheirPlace(t *testing.T) {
+	tap, err := NewVXLAN(Options{Listen: "127.0.0.1:0", Buffer: 16 << 10})
+	require.NoError(t, err)
+	inside, leave := make(chan bool), make(chan bool)
+	var lost []uint64
+	begin(t, tap, func(r pcap.Record) {
+		if lost = append(lost, r.Drops); len(lost) == 1 {
+			inside <- true
+			<-leave
+		}
+	})
+	f := newFar(t, tap.Listening())
+	one := inVXLAN(1, beginText)
+	f.send(t, one)
+	<-inside
+	var many [][]byte
+	for range 500 {
+		many = append(many, one)
+	}
+	f.send(t, many...)
+	before := tap.Stats().Dropped
+	require.Positive(t, before, "no record has told of it yet")
+	leave <- true
+	require.NoError(t, tap.Flush(limited(t)))
+	f.send(t, one)
+	require.NoError(t, tap.Flush(limited(t)))
+	require.EqualValues(t, 502, tap.Stats().Received+tap.Stats().Dropped)
+	require.Equal(t, before, tap.Stats().Dropped)
+	require.Equal(t, before, lost[len(lost)-1], "all of it between the last two")
+	require.Zero(t, lost[0])
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -346,4 +347,65 @@ func TestCloseAtOnce(t *testing.T) {
 		require.ErrorContains(t, err, "flush tap t: it ")
 		require.Error(t, tap.Start(limited(t), func(pcap.Record) {}), "once is all")
 	}
+}
+
+// TestCutShort: a datagram for which there was no room is counted, and its record tells its true length.
+func TestCutShort(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("elsewhere a datagram's true length is not told; there is room for the longest")
+	}
+	tap, err := NewVXLAN(Options{Listen: "127.0.0.1:0"})
+	require.NoError(t, err)
+	tap.room = 100
+	var got capture
+	begin(t, tap, got.take)
+	newFar(t, tap.Listening()).send(t, inVXLAN(1, strings.Repeat("x", 92)), inVXLAN(1, strings.Repeat("x", 93)), inVXLAN(1, strings.Repeat("x", 60_000)))
+	require.NoError(t, tap.Flush(limited(t)))
+	require.Equal(t, bench.TapStats{Received: 3, Truncated: 2}, tap.Stats())
+	for i, payload := range []int{100, 101, 60_008} {
+		r := got.records[i]
+		require.Len(t, r.Data, ipv4Len+udpLen+100)
+		require.Equal(t, ipv4Len+udpLen+payload, r.Length)
+		require.EqualValues(t, r.Length, binary.BigEndian.Uint16(r.Data[2:]), "the IP header tells it, too")
+		require.EqualValues(t, r.Length-ipv4Len, binary.BigEndian.Uint16(r.Data[ipv4Len+4:]))
+	}
+}
+
+// TestFlushWhereTheQueueIsNeverEmpty: whatever comes after the call is not waited for.
+func TestFlushWhereTheQueueIsNeverEmpty(t *testing.T) {
+	for name, change := range map[string]func(*Tap){"": func(*Tap) {}, "elsewhere": plainly} {
+		t.Run(name, func(t *testing.T) {
+			tap, err := NewVXLAN(Options{Listen: "127.0.0.1:0"})
+			require.NoError(t, err)
+			change(tap)
+			feeder, err := net.ListenPacket("udp4", "127.0.0.1:0")
+			require.NoError(t, err)
+			t.Cleanup(func() { require.NoError(t, feeder.Close()) }) // after the tap's
+			known := make(chan net.Addr, 1)
+			var at net.Addr
+			begin(t, tap, func(pcap.Record) {
+				if at == nil {
+					at = <-known
+				}
+				for range 2 { // for each that is taken out two come in
+					_, _ = feeder.WriteTo(inVXLAN(1, beginText), at) // lost where there is no room, which is as good
+				}
+			})
+			known <- net.UDPAddrFromAddrPort(tap.Listening())
+			newFar(t, tap.Listening()).send(t, inVXLAN(1, beginText))
+			require.NoError(t, tap.Flush(limited(t)))
+			require.NoError(t, tap.Flush(limited(t)))
+			require.Positive(t, tap.Stats().Received)
+		})
+	}
+}
+
+func TestNotes(t *testing.T) {
+	tap, err := NewVXLAN(Options{Buffer: 64 << 20})
+	require.NoError(t, err)
+	tap.rx = &plain{size: 4 << 20}
+	require.Equal(t, []string{"the receive buffer has 4 MiB, not the 64 MiB that were asked for: more packets are lost in bursts; " + raise(64<<20)}, tap.Notes())
+	tap.rx = &plain{size: 64 << 20}
+	require.Empty(t, tap.Notes())
+	require.Equal(t, "212.5 KiB", size(212<<10+512))
 }
