@@ -64,6 +64,7 @@ type analysis struct {
 	links   map[uint16]uint64 // frames of link types that are not read
 	link    uint16            // the last frame's, and whether it is read
 	linkOK  bool
+	linkMet bool  // there was one
 	prev    int64 // time of the frame before
 
 	file       string // which one is being read, for messages; "" where there is only one
@@ -87,7 +88,7 @@ func newAnalysis(name string, o Options) *analysis {
 	a.sums.keep = o.KeepFlows
 	a.follow = newPipeline(flow.Options{
 		Devices: o.Devices, KeepFlows: o.KeepFlows, KeepPackets: o.KeepFlows && o.KeepPackets, Idle: o.Idle, Linger: o.Linger,
-		Done: a.flowDone,
+		Done: a.flowDone, Seen: o.Seen,
 	}, a.decoder.Path)
 	return a
 }
@@ -106,12 +107,9 @@ func (a *analysis) readAll(in *pcap.Reader) error {
 	return nil
 }
 
-// frames is the loop over a file's frames, which are numbered over all files. Nothing in it allocates once the decoder and
-// the tracker are warm.
+// frames is the loop over a file's frames. Nothing in it allocates once the decoder and the tracker are warm.
 func (a *analysis) frames(in *pcap.Reader) error {
 	var rec pcap.Record
-	a.link, a.linkOK = 0, false
-	known := false
 	for {
 		if err := in.Read(&rec); err != nil {
 			if errors.Is(err, pcap.ErrDamaged) {
@@ -123,26 +121,31 @@ func (a *analysis) frames(in *pcap.Reader) error {
 			}
 			return err
 		}
-		if !known || uint16(rec.Link) != a.link {
-			a.link, known = uint16(rec.Link), true
-			_, a.linkOK = packet.LinkName(a.link)
-		}
-		a.frame(&rec)
-		if !a.linkOK {
-			a.links[a.link]++
-			a.out.Undecodable++
-			continue
-		}
-		f := packet.Frame{Number: a.out.Frames, Time: rec.Time, Link: a.link, Data: rec.Data, Length: rec.Length}
-		p := a.follow.slot()
-		switch a.decoder.Decode(f, p) {
-		case packet.Undecodable:
-			a.out.Undecodable++
-		case packet.Held:
-			a.fragment(p)
-		case packet.Decoded:
-			a.packet(p)
-		}
+		a.record(&rec)
+	}
+}
+
+// record analyses a frame, which is numbered over all files.
+func (a *analysis) record(rec *pcap.Record) {
+	if !a.linkMet || uint16(rec.Link) != a.link {
+		a.link, a.linkMet = uint16(rec.Link), true
+		_, a.linkOK = packet.LinkName(a.link)
+	}
+	a.frame(rec)
+	if !a.linkOK {
+		a.links[a.link]++
+		a.out.Undecodable++
+		return
+	}
+	f := packet.Frame{Number: a.out.Frames, Time: rec.Time, Link: a.link, Data: rec.Data, Length: rec.Length}
+	p := a.follow.slot()
+	switch a.decoder.Decode(f, p) {
+	case packet.Undecodable:
+		a.out.Undecodable++
+	case packet.Held:
+		a.fragment(p)
+	case packet.Decoded:
+		a.packet(p)
 	}
 }
 
