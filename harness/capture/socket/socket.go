@@ -295,7 +295,7 @@ func (t *Tap) Flush(ctx context.Context) error {
 	timer := time.NewTicker(again)
 	defer timer.Stop()
 	for {
-		if err := t.rx.nudge(f.id); err != nil && t.Err() == nil {
+		if err := t.rx.nudge(f.id); err != nil && !errors.Is(err, net.ErrClosed) && t.Err() == nil {
 			return fmt.Errorf("flush tap %s: %w", t.name, err)
 		}
 		select {
