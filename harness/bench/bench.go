@@ -10,6 +10,7 @@ import (
 	"github.com/tollgate-iot/tollgate/harness/flow"
 	"github.com/tollgate-iot/tollgate/harness/pcap"
 	"github.com/tollgate-iot/tollgate/harness/plan"
+	"github.com/tollgate-iot/tollgate/harness/trace"
 )
 
 // Clock is the bench's time: the wall's for real hardware, a faster one for the simulated bench. Captures, deadlines
@@ -143,6 +144,13 @@ type Ported interface {
 // is known. Packets from before that which the tap still holds may be given late.
 type Following interface {
 	Follow(addrs ...netip.Addr)
+}
+
+// Shared is a Tap that leaves other devices' packets out itself, of a mirror that numbers all of them.
+type Shared interface {
+	// Mirror tells what the mirror's numbers show of all packets in this tap's time: those that are missing, whosever they
+	// are. It is nil before Start.
+	Mirror() *trace.MirrorEvidence
 }
 
 // Bench is a set of things ready for one run of one device.

@@ -25,6 +25,10 @@ type Part struct {
 	Driver    string
 	DriverPos scenario.Pos
 	Options   []scenario.Entry // the driver's own, in the file's order
+
+	// Of taps alone.
+	Place  string // where on the way of the packets it is, "" where not told; see Bench.Places
+	Shared bool   // it carries other devices' packets too, and serves the runs of all of them
 }
 
 // DevicePart is a device on a bench.
@@ -93,7 +97,7 @@ func inventoryForm() scenario.Form[Inventory] {
 			scenario.Needed(scenario.Field("bench", "The bench's name.", name("a bench's name such as desk"), func(v *Inventory) *string { return &v.Name })),
 			scenario.Field("carriers", "The carriers, each under a name of your choice.", parts(partObject("a carrier").Form(), asPart), func(v *Inventory) *[]Part { return &v.Carriers }),
 			scenario.Needed(scenario.Field("devices", "The devices, each under a name of your choice.", parts(deviceObject().Form(), func(d *DevicePart) *Part { return &d.Part }), func(v *Inventory) *[]DevicePart { return &v.Devices })),
-			scenario.Field("taps", "The places where the mirrored traffic is captured, each under a name of your choice.", parts(partObject("a tap").Form(), asPart), func(v *Inventory) *[]Part { return &v.Taps }),
+			scenario.Field("taps", "The places where the mirrored traffic is captured, each under a name of your choice.", parts(tapObject().Form(), asPart), func(v *Inventory) *[]Part { return &v.Taps }),
 		},
 		Check: checkInventory,
 	}
@@ -110,6 +114,28 @@ func partObject(what string) *scenario.Object[Part] {
 		Name: what,
 		Keys: []scenario.Key[Part]{driverKey(asPart)},
 		Rest: func(p *Part, e scenario.Entry) { p.Options = append(p.Options, e) },
+	}
+}
+
+// tapObject is a tap's: what every tap may say stands beside its driver's options.
+func tapObject() *scenario.Object[Part] {
+	o := partObject("a tap")
+	o.Keys = append(o.Keys,
+		scenario.Field("place", "Where on the way of the packets it is, such as before-gateway. Taps at one place see the same packets and are merged, those at different places are compared; the first tap's place is the one that is judged.",
+			name("a place's name such as before-gateway"), func(p *Part) *string { return &p.Place }),
+		scenario.Each("shared", "true: it carries a whole network. Each run is given the packets of its device's addresses, which the carrier tells.",
+			truth(), func(p *Part, _ scenario.Entry, v bool) { p.Shared = v }))
+	return o
+}
+
+// truth is true or false.
+func truth() scenario.Form[bool] {
+	word := scenario.Choice("true or false", "true", "false")
+	return scenario.Form[bool]{
+		Schema: func(map[string]any) map[string]any { return map[string]any{"type": "boolean"} },
+		Read: func(errs *scenario.Errors, name string, v scenario.Value) bool {
+			return word.Read(errs, name, v) == "true"
+		},
 	}
 }
 

@@ -69,6 +69,8 @@ const SimName = "sim"
 type Options struct {
 	Bench string // an inventory file; "" or SimName for the simulated bench
 	Sim   string // see SimHelp
+	// Shared are the taps that this bench shares with others of the process; nil where it shares none.
+	Shared *Shared
 	// Device is the name of the one device of an inventory that will do; "" for the first that fits.
 	Device string
 }

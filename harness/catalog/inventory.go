@@ -98,7 +98,10 @@ func openInventory(_ context.Context, want scenario.DeviceWant, o Options, inv *
 	if err != nil {
 		return nil, err
 	}
-	b := &bench.Bench{Name: inv.Name, Clock: wallClock{}, Model: d.Model(), Driver: d.Driver, DevName: d.Name, Close: func() error { return nil }}
+	if err := checkShared(inv, d); err != nil {
+		return nil, err
+	}
+	b := &bench.Bench{Name: inv.Name, Places: map[string]string{}, Clock: wallClock{}, Model: d.Model(), Driver: d.Driver, DevName: d.Name, Close: func() error { return nil }}
 	var errs scenario.Errors // none: the inventory was checked
 	b.Device = devices[d.Driver].open(portAt(checkPart(&errs, &d.Part, "device", names(devices), deviceObject()).port), b.Clock)
 	if d.Carrier != "" {
@@ -110,11 +113,14 @@ func openInventory(_ context.Context, want scenario.DeviceWant, o Options, inv *
 	}
 	for i := range inv.Taps {
 		p := &inv.Taps[i]
-		tap, err := taps[p.Driver].open(p, b)
+		tap, err := openTap(p, b, o)
 		if err != nil {
 			return nil, &BrokenError{inv.Name, errors.Join(fmt.Errorf("tap %s: %w", p.Name, err), closeCarrier(b))}
 		}
 		b.Taps = append(b.Taps, tap)
+		if p.Place != "" {
+			b.Places[p.Name] = p.Place
+		}
 	}
 	return b, nil
 }

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/tollgate-iot/tollgate/harness/bench"
 	"github.com/tollgate-iot/tollgate/harness/flow"
 	"github.com/tollgate-iot/tollgate/harness/packet"
 	"github.com/tollgate-iot/tollgate/harness/pcap"
@@ -41,8 +42,10 @@ func (w *wire) recordFrame(t *tapped, rec pcap.Record, r packet.Result) {
 		w.recorder.Write(t.tap.Name(), rec)
 		return
 	}
-	w.mirror.Add(&w.packet, r)
-	w.decoder.Abandoned(w.mirror.Orphan)
+	if _, shared := t.tap.(bench.Shared); !shared { // which has numbers of its own
+		w.mirror.Add(&w.packet, r)
+		w.decoder.Abandoned(w.mirror.Orphan)
+	}
 	if w.sieve.Pass(&w.packet, r) {
 		w.recorder.Write(t.tap.Name(), rec)
 	} else {
@@ -69,13 +72,31 @@ func (w *wire) recordHeld(a netip.Addr) {
 	}
 }
 
-// tellOthers tells what the frames that were left out say of the mirror. It is called under mu, after the last frame.
+// tellOthers tells what the frames that were left out, here or by a tap that is shared, say of the mirror. It is called under
+// mu, after the last frame.
 func (w *wire) tellOthers() {
-	if w.sieve == nil || w.sieve.Left() == 0 {
+	var told []*trace.MirrorEvidence
+	if w.sieve != nil && w.sieve.Left() > 0 {
+		w.decoder.Orphans(w.mirror.Orphan)
+		others := slices.DeleteFunc(w.tracker.IPIDHoles(), func(h flow.IDHole) bool { return w.known[h.Device] || w.servers[h.Device] })
+		told = append(told, w.mirror.Evidence(w.sieve.Left(), others))
+	}
+	for _, t := range w.tapped {
+		if s, ok := t.tap.(bench.Shared); ok && s.Mirror() != nil {
+			told = append(told, s.Mirror())
+		}
+	}
+	if len(told) == 0 {
 		return
 	}
-	w.decoder.Orphans(w.mirror.Orphan)
-	others := slices.DeleteFunc(w.tracker.IPIDHoles(), func(h flow.IDHole) bool { return w.known[h.Device] || w.servers[h.Device] })
-	w.record.trace.Evidence.Mirror = w.mirror.Evidence(w.sieve.Left(), others)
+	all := *told[0]
+	for _, e := range told[1:] {
+		all.Left += e.Left
+		all.Holes = append(all.Holes, e.Holes...)
+	}
+	if len(told) > 1 {
+		all.Whole = "" // each of a part of the packets
+	}
+	w.record.trace.Evidence.Mirror = &all
 	w.record.trace.Analysis.Filtered = true
 }
