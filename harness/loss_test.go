@@ -26,7 +26,7 @@ import (
 //	go test ./harness -run LossNever -v -loss.cases=10000     prints the README's table
 
 var (
-	lossCases = flag.Int("loss.cases", 600, "how many runs a mirror is made to lose packets of")
+	lossCases = flag.Int("loss.cases", 300, "how many runs a mirror is made to lose packets of")
 	lossSeed  = flag.Uint64("loss.seed", 1, "makes other cases")
 	lossCase  = flag.Int("loss.case", -1, "only the case of this number")
 )

@@ -47,8 +47,8 @@ func drawMirror(rng *rand.Rand, loss float64) lossyMirror {
 		m.late = []time.Duration{0, 2 * time.Millisecond, 20 * time.Millisecond, 80 * time.Millisecond}[rng.IntN(4)]
 	}
 	if rng.IntN(3) == 0 {
-		m.reorder = 0.3 * rng.Float64()
-		m.jitter = time.Duration(1+rng.IntN(3)) * time.Millisecond
+		m.reorder = 0.5 * rng.Float64()
+		m.jitter = time.Duration(1+rng.IntN(8)) * time.Millisecond
 	}
 	switch rng.IntN(8) {
 	case 0:

@@ -80,7 +80,8 @@ func (t *Trace) evidence() (holes []Hole, proofs, doubts []string) {
 	if t.Capture == nil {
 		return []Hole{{Kind: HoleTap, Flow: -1, Reason: "there is no capture"}}, nil, nil
 	}
-	if c := t.Capture.Completeness; c.State == Whole && (t.Begin.IsZero() || t.spansRun()) {
+	ends := t.Begin.IsZero() || t.spansRun()
+	if c := t.Capture.Completeness; c.State == Whole && ends {
 		proofs = append(proofs, c.Reasons...)
 	} else if c.State == Whole {
 		doubts = append(doubts, "the mirror's numbers run without a gap from the first packet seen to the last, but no canary says that there was none before or after")
@@ -92,7 +93,7 @@ func (t *Trace) evidence() (holes []Hole, proofs, doubts []string) {
 	holes = append(holes, t.Evidence.Recording.judge(t.Capture.Frames)...)
 	if m := t.Evidence.Mirror; m != nil {
 		holes = append(holes, m.Holes...)
-		if m.Whole != "" {
+		if m.Whole != "" && ends {
 			proofs = append(proofs, m.Whole)
 		}
 	}
