@@ -41,15 +41,15 @@ type htmlPage struct {
 
 type htmlFinding struct {
 	verdict.Finding
-	Line    string // the claim with its scope
-	Listing []htmlPacket
+	Line  string // the claim with its scope
+	Flows []htmlFlow
 }
 
 // htmlPacket is a line of a packet list; its fields are a listed's.
 type htmlPacket struct {
-	Head, Left, Time, Arrow, Flags, Payload, Phase, Note string
-	Number                                               uint64
-	Here                                                 bool
+	Left, Time, Arrow, Flags, Payload, Phase, Note string
+	Number                                         uint64
+	Here                                           bool
 }
 
 type htmlFlow struct {
@@ -81,7 +81,7 @@ func HTML(r *Run) ([]byte, error) {
 		h := htmlFinding{Finding: *f, Line: claimLine(f)}
 		switch f.Verdict {
 		case verdict.Fail:
-			h.Listing = htmlListing(listing(r, f))
+			h.Flows = htmlListing(listing(r, f))
 			p.Failed = append(p.Failed, h)
 		case verdict.Pass:
 			p.Passed = append(p.Passed, h)
@@ -99,14 +99,21 @@ func HTML(r *Run) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-func htmlListing(ls []listed) []htmlPacket {
-	out := make([]htmlPacket, len(ls))
-	for i, l := range ls {
-		out[i] = htmlPacket{Head: Safe(l.head), Time: l.time, Arrow: l.arrow, Flags: l.flags, Payload: l.payload, Phase: l.phase,
-			Note: Safe(l.note), Number: l.number, Here: l.here}
-		if l.left > 0 {
-			out[i].Left = plural(uint64(l.left), "packet")
+// htmlListing puts the lines of a listing under the heads of their flows.
+func htmlListing(ls []listed) (out []htmlFlow) {
+	for _, l := range ls {
+		if l.head != "" || len(out) == 0 {
+			out = append(out, htmlFlow{Head: Safe(l.head)})
 		}
+		if l.head != "" {
+			continue
+		}
+		p := htmlPacket{Time: l.time, Arrow: l.arrow, Flags: l.flags, Payload: l.payload, Phase: l.phase, Note: Safe(l.note), Number: l.number, Here: l.here}
+		if l.left > 0 {
+			p.Left = plural(uint64(l.left), "packet")
+		}
+		f := &out[len(out)-1]
+		f.Packets = append(f.Packets, p)
 	}
 	return out
 }
@@ -121,8 +128,9 @@ func htmlFlowsOf(r *Run) (out []htmlFlow, more int) {
 			more++
 			continue
 		}
-		ls := htmlListing(flowListing(r.Trace, f, &verdict.Finding{}))
-		out = append(out, htmlFlow{Head: ls[0].Head + ": " + flowSum(f), Packets: ls[1:]})
+		one := htmlListing(flowListing(r.Trace, f, &verdict.Finding{}))[0]
+		one.Head += ": " + flowSum(f)
+		out = append(out, one)
 	}
 	return out, more
 }
