@@ -311,6 +311,13 @@ func within(t, from, to time.Time) bool {
 	return (from.IsZero() || !t.Before(from)) && (to.IsZero() || t.Before(to))
 }
 
+// Capture implements api.Capturer: it captures what the mirror sends, as the mirror does.
+func (c *carrier) Capture() func() []byte {
+	c.clock.Touch()
+	stream := c.net.mirror.open()
+	return func() []byte { return c.net.mirror.finish(stream) }
+}
+
 // Ping implements api.SIM.
 func (c *carrier) Ping(ctx context.Context, count int, timeout time.Duration) (api.PingResult, error) {
 	c.clock.Touch()

@@ -2,7 +2,6 @@ package sim
 
 import (
 	"encoding/binary"
-	"io"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -84,7 +83,7 @@ func newMirror(clock *Clock, seed uint64, opts MirrorOptions) *mirror {
 
 // open starts a capture: a pcap stream, its header first, each packet written whole as it comes, like
 // `tcpdump -U -s 0 -w -` on the host that the mirror sends to.
-func (m *mirror) open() io.ReadCloser {
+func (m *mirror) open() *stream {
 	var s *stream
 	s = newStream(func() { m.drop(s) })
 	h := make([]byte, 0, 24)
@@ -103,6 +102,14 @@ func (m *mirror) open() io.ReadCloser {
 	}
 	m.streams = append(m.streams, s)
 	return s
+}
+
+// finish ends a capture and gives what it has.
+func (m *mirror) finish(s *stream) []byte {
+	m.mu.Lock()
+	m.release()
+	m.mu.Unlock()
+	return s.finish()
 }
 
 func (m *mirror) drop(s *stream) {

@@ -44,6 +44,15 @@ func (s *stream) end() {
 	s.more.Broadcast()
 }
 
+// finish closes it and gives what was written and not read.
+func (s *stream) finish() []byte {
+	s.mu.Lock()
+	left := s.buf
+	s.mu.Unlock()
+	_ = s.Close() // never fails
+	return left
+}
+
 // Read implements io.Reader.
 func (s *stream) Read(p []byte) (int, error) {
 	s.mu.Lock()

@@ -86,11 +86,11 @@ func (c *Carrier) call(ctx context.Context, r request) (http.Header, error) {
 
 // begin checks a call and ties its context to the carrier's life.
 func (c *Carrier) begin(ctx context.Context, r request) (context.Context, func(), error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if !r.account && !c.owns(r.path) {
 		return nil, nil, fmt.Errorf("%s: path %s is not of SIM %s, the only one that this carrier may touch", r.op, r.path, c.sim)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.ctx.Err() != nil && !r.once {
 		return nil, nil, fmt.Errorf("%s: the carrier is closed", r.op)
 	}
@@ -103,9 +103,10 @@ func (c *Carrier) begin(ctx context.Context, r request) (context.Context, func()
 	return ctx, func() { stop(); cancel(); c.calls.Done() }, nil
 }
 
-// owns says whether a path is of the carrier's own SIM.
+// owns says whether a path is of the carrier's own SIM. It is called under mu.
 func (c *Carrier) owns(path string) bool {
-	return path == c.path || strings.HasPrefix(path, c.path+"/") || path == "/stats/air"+c.path
+	return path == c.path || strings.HasPrefix(path, c.path+"/") || path == "/stats/air"+c.path ||
+		c.captures != "" && (path == c.captures || strings.HasPrefix(path, c.captures+"/"))
 }
 
 // exchange makes one call over HTTP.

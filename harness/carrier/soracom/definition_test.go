@@ -32,6 +32,7 @@ func TestEveryCallFitsTheDefinition(t *testing.T) {
 		require.Equal(t, 3, n.calls("/auth/logout"))
 		require.Equal(t, 3, n.calls("/token"))
 		require.Positive(t, n.calls("/stats/air"))
+		require.Positive(t, n.calls("GET /sims/"+simID+"/packet_capture_sessions"))
 	}
 }
 
@@ -42,6 +43,19 @@ func exercise(t *testing.T, n *network, carrier *Carrier) {
 	_, err := carrier.Do(ctx, "activate", nil)
 	require.NoError(t, err)
 	n.sim.Connect(api.Session{})
+	id, err := carrier.StartCapture(ctx, time.Minute)
+	require.NoError(t, err)
+	n.captureUntil(carrier, id, CaptureCapturing)
+	n.sim.Pass([]byte("a packet"))
+	require.NoError(t, n.clock.Sleep(ctx, time.Second))
+	require.NoError(t, carrier.StopCapture(ctx, id))
+	n.captureUntil(carrier, id, CaptureDone)
+	require.Contains(t, n.readCapture(carrier, id), "a packet")
+	require.NoError(t, carrier.DeleteCapture(ctx, id))
+	n.server.Inject(api.Fault{Method: "POST", Path: "/sims/*/packet_capture_sessions", Status: 503, Done: true})
+	id, err = carrier.StartCapture(ctx, time.Minute) // found in the list
+	require.NoError(t, err)
+	require.NoError(t, carrier.DeleteCapture(ctx, id))
 	args := map[string]map[string]string{
 		"set_speed_class": {"class": "s1.fast"}, "ping": {"count": "2", "timeout": "3s"},
 	}

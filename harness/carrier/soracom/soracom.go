@@ -63,9 +63,10 @@ type Carrier struct {
 	calls  sync.WaitGroup
 	closed sync.Once
 
-	signing chan struct{} // holds one value while someone signs in
-	mu      sync.Mutex
-	session signIn
+	signing  chan struct{} // holds one value while someone signs in
+	mu       sync.Mutex
+	session  signIn
+	captures string // where the SIM's packet capture sessions are, "" until asked for
 }
 
 // New makes a carrier. It makes no call: the first one signs in.
@@ -171,6 +172,7 @@ func (c *Carrier) Close() error {
 
 // state is what the API tells of a subscriber or SIM, as far as it is needed here.
 type state struct {
+	SimID      string  `json:"simId"`
 	Status     string  `json:"status"`
 	SpeedClass string  `json:"speedClass"`
 	Session    session `json:"sessionStatus"`

@@ -132,7 +132,7 @@ func (b *bed) failure(a answer, status int, code string) {
 func TestEveryRouteIsInTheDefinition(t *testing.T) {
 	d := apitest.Load(t)
 	routes := newBed(t, api.Options{}).api.Routes()
-	require.Len(t, routes, 26)
+	require.Len(t, routes, 31)
 	for _, r := range routes {
 		method, path, _ := strings.Cut(r, " ")
 		require.True(t, d.Has(method, strings.TrimPrefix(path, "/v1")), r)
@@ -185,6 +185,20 @@ func TestEveryExchangeFitsTheDefinition(t *testing.T) {
 		do(200, "POST", sim+"/suspend", nil)
 		do(200, "POST", sim+"/deactivate", nil)
 		do(404, "POST", strings.TrimSuffix(sim, sim[len(sim)-1:])+"0/activate", nil)
+	}
+	do(200, "POST", "/sims/"+simID+"/activate", nil)
+	b.connect("10.213.7.44")
+	var session struct{ SessionID string }
+	do(200, "POST", sessions, map[string]any{"duration": 30, "prefix": "x"}).into(t, &session)
+	do(400, "POST", sessions, map[string]any{"duration": 1})
+	do(200, "GET", sessions+"?limit=1", nil)
+	for _, call := range []struct {
+		want         int
+		method, path string
+	}{{400, "POST", "/stop"}, {200, "GET", ""}, {200, "POST", "/stop"}, {200, "DELETE", ""}, {404, "GET", ""}} {
+		do(call.want, call.method, sessions+"/"+session.SessionID+call.path, nil)
+		called[call.method+" /sims/{sim_id}/packet_capture_sessions/{session_id}"+call.path] = true
+		b.clock.Add(3 * time.Second)
 	}
 	do(204, "POST", "/auth/logout", nil)
 	do(401, "GET", "/sims", nil)

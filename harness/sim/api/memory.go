@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -58,10 +59,11 @@ type MemorySIM struct {
 	memory *Memory
 	hooks  Hooks
 
-	mu      sync.Mutex
-	info    Info
-	events  []Event
-	samples []Sample
+	mu       sync.Mutex
+	info     Info
+	events   []Event
+	samples  []Sample
+	captures map[*[]byte]bool // files that are being written
 }
 
 // Add adds a SIM. What info leaves empty is filled with defaults; ID and IMSI must be given.
@@ -178,6 +180,40 @@ func (s *MemorySIM) CarryAt(at time.Time, up, down Usage) {
 func (u *Usage) add(o Usage) {
 	u.Packets += o.Packets
 	u.Bytes += o.Bytes
+}
+
+// Capture implements Capturer: what Pass is told of is captured.
+func (s *MemorySIM) Capture() func() []byte {
+	h := binary.LittleEndian.AppendUint32(nil, 0xa1b2c3d4) // microseconds
+	h = append(h, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+	h = binary.LittleEndian.AppendUint32(h, 262144)
+	h = binary.LittleEndian.AppendUint32(h, 1) // Ethernet
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.captures == nil {
+		s.captures = map[*[]byte]bool{}
+	}
+	s.captures[&h] = true
+	return func() []byte {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.captures, &h)
+		return h
+	}
+}
+
+// Pass has a frame pass now, for whoever captures; it is not counted.
+func (s *MemorySIM) Pass(frame []byte) {
+	now := s.memory.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for h := range s.captures {
+		*h = binary.LittleEndian.AppendUint32(*h, uint32(now.Unix()))
+		*h = binary.LittleEndian.AppendUint32(*h, uint32(now.Nanosecond()/1000))
+		*h = binary.LittleEndian.AppendUint32(*h, uint32(len(frame)))
+		*h = binary.LittleEndian.AppendUint32(*h, uint32(len(frame)))
+		*h = append(*h, frame...)
+	}
 }
 
 // SetStatus implements SIM.

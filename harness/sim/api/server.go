@@ -34,6 +34,8 @@ type Options struct {
 	Faults []Fault
 	// Events says how session events come; the zero value is at once and in order.
 	Events EventFaults
+	// Captures says how packet capture sessions go wrong; the zero value is not.
+	Captures CaptureFaults
 }
 
 // Credentials are the three ways to sign in. A way with empty fields is refused.
@@ -63,13 +65,14 @@ func random(n int) string {
 
 // API answers the carrier's HTTP API under /v1 (http.Handler). Serve puts it on a socket.
 type API struct {
-	backend Backend
-	o       Options
-	mux     *http.ServeMux
-	paths   []string
-	faults  faults
-	tokens  tokens
-	closed  chan struct{} // ends delayed answers
+	backend  Backend
+	o        Options
+	mux      *http.ServeMux
+	paths    []string
+	faults   faults
+	tokens   tokens
+	captures captures
+	closed   chan struct{} // ends delayed answers
 
 	mu      sync.Mutex // orders closing and the begin of calls
 	running sync.WaitGroup
@@ -85,6 +88,7 @@ func New(b Backend, o Options) *API {
 	a := &API{backend: b, o: o, mux: http.NewServeMux(), closed: make(chan struct{})}
 	a.faults.list = append(a.faults.list, o.Faults...)
 	a.faults.events = o.Events
+	a.captures.faults = o.Captures
 	a.routes()
 	return a
 }
@@ -124,6 +128,14 @@ func (a *API) routes() {
 		a.signed("GET "+k.path+"/events/sessions", a.one(k, a.events))
 		a.signed("GET "+k.stats, a.one(k, a.airStats))
 	}
+	// Packet capture sessions are a SIM's, never a subscriber's.
+	sim, sessions := kind{key: "sim_id"}, "/v1/sims/{sim_id}/packet_capture_sessions"
+	a.signed("POST "+sessions, a.one(sim, a.createCapture))
+	a.signed("GET "+sessions, a.one(sim, a.listCaptures))
+	a.signed("GET "+sessions+"/{session_id}", a.one(sim, a.aCapture(a.showCapture)))
+	a.signed("DELETE "+sessions+"/{session_id}", a.one(sim, a.aCapture(a.deleteCapture)))
+	a.signed("POST "+sessions+"/{session_id}/stop", a.one(sim, a.aCapture(a.stopCapture)))
+	a.mux.HandleFunc("GET "+filesPath, a.file) // no part of the API
 }
 
 // statusVerbs are the calls that change a SIM's status.
@@ -289,5 +301,6 @@ func (s *Server) Close() error {
 	})
 	<-s.done
 	s.running.Wait()
+	s.closeCaptures()
 	return err
 }

@@ -148,6 +148,23 @@ type pingResponse struct {
 	Stat    string `json:"stat"`
 }
 
+type captureRequest struct {
+	Duration int    `json:"duration"` // seconds
+	Prefix   string `json:"prefix"`
+}
+
+type captureText struct {
+	ID       string       `json:"sessionId"`
+	State    captureState `json:"status"`
+	Duration int          `json:"duration"` // seconds
+	Prefix   string       `json:"prefix"`
+	Created  string       `json:"createdTime"`
+	Started  string       `json:"startedTime,omitempty"`
+	Ended    string       `json:"endedTime,omitempty"`
+	Reason   string       `json:"failedReason,omitempty"`
+	URL      string       `json:"url,omitempty"`
+}
+
 // flatError is the form that the service's own documents show; nestedError is the definition's APICallError.
 type flatError struct {
 	Code    string `json:"code"`
