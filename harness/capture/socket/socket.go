@@ -198,41 +198,51 @@ func (t *Tap) Start(ctx context.Context, sink func(pcap.Record)) error {
 // run receives until the socket is closed; it is the tap's one goroutine.
 func (t *Tap) run(sink func(pcap.Record)) {
 	defer close(t.done)
-	var number uint64
+	var p progress
 	for {
 		waiting := t.waiting()
 		batch, err := t.rx.receive(waiting == 0)
-		var got bench.TapStats
 		for i := range batch {
 			if t.closing.Load() {
+				t.settle(&p, batch[:i], 0, false)
 				return
 			}
-			t.give(&batch[i], &number, &got, sink)
+			t.give(&batch[i], &p, sink)
 		}
 		if err != nil && !errors.Is(err, errEmpty) {
 			t.end(err)
 			return
 		}
-		t.settle(got, batch, waiting, err != nil)
+		t.settle(&p, batch, waiting, err != nil)
 	}
 }
 
+// progress is what the tap's goroutine keeps between datagrams.
+type progress struct {
+	number uint64         // of the last record
+	lost   uint64         // since the last record
+	got    bench.TapStats // not counted yet
+}
+
 // give gives a datagram to the sink where it is wanted, and counts it.
-func (t *Tap) give(d *datagram, number *uint64, got *bench.TapStats, sink func(pcap.Record)) {
+func (t *Tap) give(d *datagram, p *progress, sink func(pcap.Record)) {
 	if d.mark != 0 {
 		return
 	}
+	p.lost += d.lost
 	data, wanted := t.frame(d)
 	if !wanted {
-		got.Filtered++
+		p.got.Filtered++
 		return
 	}
-	got.Received++
+	p.got.Received++
 	if d.n < d.length {
-		got.Truncated++
+		p.got.Truncated++
 	}
-	*number++
-	sink(pcap.Record{Number: *number, Time: d.time, Link: pcap.LinkRaw, Data: data, Length: len(data) + d.length - d.n, Drops: d.lost})
+	p.number++
+	lost := p.lost
+	p.lost = 0
+	sink(pcap.Record{Number: p.number, Time: d.time, Link: pcap.LinkRaw, Data: data, Length: len(data) + d.length - d.n, Drops: lost})
 }
 
 // waiting is how many Flushes wait: what is read from now on was read after they were called.
@@ -244,12 +254,13 @@ func (t *Tap) waiting() int {
 
 // settle counts a batch that was given and ends the Flushes that are done: the first so many waited when the queue was
 // found empty, if it was.
-func (t *Tap) settle(got bench.TapStats, batch []datagram, waited int, empty bool) {
+func (t *Tap) settle(p *progress, batch []datagram, waited int, empty bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.stats.Received += got.Received
-	t.stats.Filtered += got.Filtered
-	t.stats.Truncated += got.Truncated
+	t.stats.Received += p.got.Received
+	t.stats.Filtered += p.got.Filtered
+	t.stats.Truncated += p.got.Truncated
+	p.got = bench.TapStats{}
 	t.stats.Dropped = max(t.stats.Dropped, t.rx.lost())
 	t.delivered += uint64(len(batch))
 	kept := t.flushes[:0]

@@ -345,6 +345,7 @@ func TestCloseAtOnce(t *testing.T) {
 		require.NoError(t, <-closed)
 		err = <-flushed
 		require.ErrorContains(t, err, "flush tap t: it ")
+		require.EqualValues(t, 1, tap.Stats().Received, "the sink was given one, and the other is lost with the socket")
 		require.Error(t, tap.Start(limited(t), func(pcap.Record) {}), "once is all")
 	}
 }

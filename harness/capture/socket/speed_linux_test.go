@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tollgate-iot/tollgate/fixtures/synth"
-	"github.com/tollgate-iot/tollgate/harness/bench"
 	"github.com/tollgate-iot/tollgate/harness/pcap"
 	"github.com/tollgate-iot/tollgate/harness/trace"
 )
@@ -92,8 +91,8 @@ func TestNothingIsAllocated(t *testing.T) {
 	require.NoError(t, err)
 	defer func() { require.NoError(t, rx.close()) }()
 	g, datagrams := newGun(t, at), fleet(10)[:batchSize]
-	var number, bytes uint64
-	var stats bench.TapStats
+	var bytes uint64
+	var p progress
 	sink := func(r pcap.Record) { bytes += uint64(len(r.Data)) }
 	const runs = 20
 	restore := onOneProcessor(t) // what is sent is there when sending returns
@@ -109,11 +108,11 @@ func TestNothingIsAllocated(t *testing.T) {
 		}
 		received += len(batch)
 		for i := range batch {
-			tap.give(&batch[i], &number, &stats, sink)
+			tap.give(&batch[i], &p, sink)
 		}
 	})
 	require.Zero(t, allocations)
-	require.EqualValues(t, received, stats.Received)
+	require.EqualValues(t, received, p.got.Received)
 	require.GreaterOrEqual(t, received, runs, "one at least was received each time")
 	require.NotZero(t, bytes)
 }
