@@ -174,7 +174,7 @@ func TestSnap(t *testing.T) {
 	require.NoError(t, s.Send(frame))
 	require.NoError(t, s.Send(frame[:40]))
 	require.NoError(t, tap.Flush(limited(t)))
-	require.Len(t, got.all, 2)
+	require.Len(t, got.all, 2, "%+v", tap.Stats())
 	require.Equal(t, frame[:40], got.all[0].Data)
 	require.Equal(t, len(frame), got.all[0].Length)
 	require.Equal(t, bench.TapStats{Received: 2, Truncated: 1}, tap.Stats())

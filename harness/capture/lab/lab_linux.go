@@ -120,15 +120,30 @@ func (n *Namespace) enter(do func() error) error {
 // Lost gives how many packets an interface could not take in or hand over.
 func (n *Namespace) Lost(name string) uint64 {
 	n.t.Helper()
+	s := n.statistics(name)
+	return s.RX.Dropped + s.TX.Dropped
+}
+
+// Arrived gives how many packets an interface took in.
+func (n *Namespace) Arrived(name string) uint64 {
+	n.t.Helper()
+	return n.statistics(name).RX.Packets
+}
+
+// statistics are the counts of an interface, as ip(8) tells them.
+type statistics struct {
+	RX, TX struct{ Packets, Dropped uint64 }
+}
+
+func (n *Namespace) statistics(name string) statistics {
+	n.t.Helper()
 	var links []struct {
-		Stats struct {
-			RX, TX struct{ Dropped uint64 }
-		} `json:"stats64"`
+		Stats statistics `json:"stats64"`
 	}
 	if err := json.Unmarshal([]byte(n.IP("-j", "-s", "link", "show", "dev", name)), &links); err != nil || len(links) != 1 {
 		n.t.Fatalf("read the statistics of %s: %v, %d interfaces", name, err, len(links))
 	}
-	return links[0].Stats.RX.Dropped + links[0].Stats.TX.Dropped
+	return links[0].Stats
 }
 
 // Link makes a pair of interfaces, one in each namespace, that are the two ends of a cable, and sets both up.

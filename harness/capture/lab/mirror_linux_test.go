@@ -79,7 +79,7 @@ func TestMirrors(t *testing.T) {
 			require.Len(t, want, 5, "the conversations of the town")
 			for _, tap := range s.taps {
 				t.Run(tap.Name(), func(t *testing.T) {
-					tr := tap.trace(t)
+					tr := tap.trace(t, lab.Device)
 					compare(t, want, tr)
 					judge(t, want, tr, lost)
 					named(t, tr, c.joined, c.fragments && tap.Name() == "afpacket") // a socket gets whole datagrams
@@ -395,17 +395,17 @@ func (k *tapped) saw(text string) bool {
 }
 
 // trace reads what the tap gave, with the tap's own account of itself.
-func (k *tapped) trace(t *testing.T) *trace.Trace {
+func (k *tapped) trace(t *testing.T, device netip.Addr) *trace.Trace {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	require.NoError(t, k.err)
 	require.NoError(t, k.out.Flush())
 	c, err := trace.Read(bytes.NewReader(k.buf.Bytes()), k.Name(), trace.Options{
-		Devices: []netip.Prefix{netip.PrefixFrom(lab.Device, 32)}, KeepFlows: true, KeepPackets: true})
+		Devices: []netip.Prefix{netip.PrefixFrom(device, 32)}, KeepFlows: true, KeepPackets: true})
 	require.NoError(t, err)
 	stats := k.Stats()
 	require.Equal(t, c.Frames, stats.Received)
-	return &trace.Trace{Account: trace.Wire, DeviceAddrs: []netip.Addr{lab.Device}, Capture: c, Evidence: trace.Evidence{Taps: []trace.TapEvidence{{
+	return &trace.Trace{Account: trace.Wire, DeviceAddrs: []netip.Addr{device}, Capture: c, Evidence: trace.Evidence{Taps: []trace.TapEvidence{{
 		Name: k.Name(), ReadyBefore: true, Flushed: true, CanaryBefore: true, CanaryAfter: true,
 		Received: stats.Received, Dropped: stats.Dropped, Truncated: stats.Truncated}}}}
 }

@@ -1,0 +1,349 @@
+package lab_test
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/tollgate-iot/tollgate/fixtures/synth"
+	"github.com/tollgate-iot/tollgate/harness/capture/afpacket"
+	"github.com/tollgate-iot/tollgate/harness/capture/lab"
+	"github.com/tollgate-iot/tollgate/harness/filter"
+	"github.com/tollgate-iot/tollgate/harness/flow"
+	"github.com/tollgate-iot/tollgate/harness/packet"
+	"github.com/tollgate-iot/tollgate/harness/pcap"
+)
+
+// rounds is how often the stream is sent. A device's ports come round again with it, as they do in the field, but faster: so
+// as many flows are open at a time as in the field, and not all that there ever are.
+const rounds = 10
+
+// role, in the environment, says what part of the measurement this process is: sender FILE, or receiver WHAT.
+const role = "TOLLGATE_LIVE"
+
+func TestMain(m *testing.M) {
+	part, what, _ := strings.Cut(os.Getenv(role), " ")
+	var result any
+	var err error
+	switch part {
+	case "sender":
+		result, err = send(what)
+	case "receiver":
+		result, err = receive(what)
+	default:
+		os.Exit(m.Run())
+	}
+	if err == nil {
+		err = json.NewEncoder(os.Stdout).Encode(result)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// BenchmarkLive measures taps on a mirror by GRE that one processor sends as fast as it can, through a pair of interfaces
+// between two namespaces; the other receives. Each tap is a process of its own and gets the same stream: the ring alone,
+// the ring with every packet decoded and followed in its flow, tcpdump and dumpcap, each with 32 MiB of buffer. It needs
+// root and two processors that have nothing else to do.
+//
+//	go test ./harness/capture/lab -run '^$' -bench Live -benchtime 1x
+//
+// Of each: packets a second offered (pkt/s), processor time a packet received (ns/pkt), packets that reached the interface
+// and not the tap (lost), of them those it reports (reported), and its memory at most (MiB). TOLLGATE_LIVE_RATE=340000
+// makes the sender keep to so many packets a second.
+func BenchmarkLive(b *testing.B) {
+	lab.Require(b, "taskset", "tcpdump", "dumpcap")
+	load := synth.FleetLoad(synth.GRE)
+	load.Packets, load.Devices = load.Packets/rounds, load.Devices/rounds
+	file := filepath.Join(b.TempDir(), "fleet.pcap")
+	f, err := os.Create(file)
+	require.NoError(b, err)
+	_, err = synth.WriteLoad(f, load)
+	require.NoError(b, err)
+	require.NoError(b, f.Close())
+	for _, c := range []struct {
+		name string
+		run  func(b *testing.B, near *lab.Namespace, stream func() sent) result
+	}{
+		{"ring", ours("ring")},
+		{"analysis", ours("analysis")},
+		{"tcpdump", theirs("listening on", tcpdumpSaid, "tcpdump", "-i", "m0", "-Z", "root", "-B", "32768", "-s", "0", "-n", "-w", os.DevNull, "proto gre")},
+		{"dumpcap", theirs("Capturing on", dumpcapSaid, "dumpcap", "-i", "m0", "-B", "32", "-q", "-w", os.DevNull, "-f", "proto gre")},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			for b.Loop() {
+				near, far := lab.New(b, "near"), lab.New(b, "far")
+				lab.Link(near, "m0", far, "m1", 9000)
+				var s sent
+				got := c.run(b, near, func() sent {
+					s = part[sent](b, far, "0", "sender "+file, nil)
+					return s
+				})
+				arrived := near.Arrived("m0")
+				if strings.HasPrefix(got.Name, "our") {
+					require.Equal(b, arrived, got.Received+got.Dropped, "what is lost is reported, to the packet")
+				}
+				b.ReportMetric(float64(s.Packets)/time.Duration(s.Took).Seconds(), "pkt/s")
+				b.ReportMetric(float64(got.CPU)/float64(got.Received), "ns/pkt")
+				b.ReportMetric(float64(arrived-got.Received), "lost")
+				b.ReportMetric(float64(got.Dropped), "reported")
+				b.ReportMetric(float64(got.Memory)/(1<<20), "MiB")
+				b.ReportMetric(0, "ns/op")
+			}
+		})
+	}
+}
+
+// sent is what a sender did.
+type sent struct {
+	Packets int
+	Took    int64 // ns
+}
+
+// result is what a tap got, and what that cost.
+type result struct {
+	Name              string
+	Received, Dropped uint64
+	Flows             uint64
+	CPU               int64 // ns of processor time, of user and system
+	Memory            uint64
+}
+
+// send sends the frames of a capture file on m1.
+func send(file string) (sent, error) {
+	frames, err := load(file)
+	if err != nil {
+		return sent{}, err
+	}
+	s, err := lab.OpenSender("m1")
+	if err != nil {
+		return sent{}, err
+	}
+	perSecond, err := strconv.ParseFloat(cmp.Or(os.Getenv(role+"_RATE"), "inf"), 64)
+	if err != nil {
+		return sent{}, err
+	}
+	var out sent
+	began := time.Now()
+	for range rounds {
+		for batch := range slices.Chunk(frames, 64) {
+			n, err := s.SendAll(batch)
+			out.Packets += n
+			if err != nil {
+				return out, errors.Join(err, s.Close())
+			}
+			for time.Since(began).Seconds() < float64(out.Packets)/perSecond { // sleeping would take too long
+			}
+		}
+	}
+	out.Took = int64(time.Since(began))
+	return out, s.Close()
+}
+
+// load gives the frames of a capture file, all in memory.
+func load(file string) ([][]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	r, err := pcap.NewReader(f)
+	if err != nil {
+		return nil, err
+	}
+	var frames [][]byte
+	var room []byte
+	for {
+		rec, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return frames, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if len(room) < len(rec.Data) {
+			room = make([]byte, 1<<20)
+		}
+		n := copy(room, rec.Data)
+		frames, room = append(frames, room[:n:n]), room[n:]
+	}
+}
+
+// receive captures on m0 until its standard input ends.
+func receive(what string) (result, error) {
+	f, err := filter.New(filter.Options{Words: []string{filter.GRE}})
+	if err != nil {
+		return result{}, err
+	}
+	tap, err := afpacket.New(afpacket.Options{Interface: "m0", Filter: f})
+	if err != nil {
+		return result{}, err
+	}
+	sink, finish := func(pcap.Record) {}, func() uint64 { return 0 }
+	if what == "analysis" {
+		sink, finish = analysis()
+	}
+	before := processorTime()
+	if err := tap.Start(context.Background(), sink); err != nil {
+		return result{}, err
+	}
+	fmt.Println("ready")
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	if err := tap.Flush(context.Background()); err != nil {
+		return result{}, err
+	}
+	cost := processorTime() - before
+	out := result{Name: "our " + what, CPU: cost, Memory: peak(os.Getpid())}
+	if err := tap.Close(); err != nil {
+		return result{}, err
+	}
+	out.Flows = finish()
+	out.Received, out.Dropped = tap.Stats().Received, tap.Stats().Dropped
+	return out, nil
+}
+
+// analysis decodes every packet and follows it in its flow.
+func analysis() (sink func(pcap.Record), finish func() uint64) {
+	d := packet.NewDecoder(packet.Options{SameMirror: true})
+	flows := uint64(0)
+	tracker := flow.NewTracker(flow.Options{PathOf: d.Path, Done: func(*flow.Flow) { flows++ }})
+	var p packet.Packet
+	sink = func(rec pcap.Record) {
+		if d.Decode(packet.Frame{Number: rec.Number, Time: rec.Time, Link: uint16(rec.Link), Data: rec.Data, Length: rec.Length}, &p) == packet.Decoded {
+			tracker.Add(&p)
+		}
+	}
+	return sink, func() uint64 {
+		tracker.Flush()
+		return flows
+	}
+}
+
+// processorTime is that of this process, of user and system.
+func processorTime() int64 {
+	var u unix.Rusage
+	_ = unix.Getrusage(unix.RUSAGE_SELF, &u)
+	return u.Utime.Nano() + u.Stime.Nano()
+}
+
+// peak is the most memory that a process had (proc(5): VmHWM).
+func peak(pid int) uint64 {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	kib, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
+	n, _ := strconv.ParseUint(kib, 10, 64)
+	return n << 10
+}
+
+// part runs a process of this program in a namespace, on one processor, in a role, and gives what it told. While it runs,
+// and once it is ready, it is given to meanwhile, where that is not nil; then its standard input ends.
+func part[T any](b *testing.B, in *lab.Namespace, processor, as string, meanwhile func()) (out T) {
+	b.Helper()
+	cmd := in.Command("taskset", "-c", processor, os.Args[0])
+	cmd.Env = append(os.Environ(), role+"="+as)
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
+	require.NoError(b, err)
+	stdout, err := cmd.StdoutPipe()
+	require.NoError(b, err)
+	require.NoError(b, cmd.Start())
+	lines := bufio.NewReader(stdout)
+	if meanwhile != nil {
+		line, err := lines.ReadString('\n')
+		require.NoError(b, err)
+		require.Equal(b, "ready\n", line)
+		meanwhile()
+	}
+	require.NoError(b, stdin.Close())
+	text, err := io.ReadAll(lines)
+	require.NoError(b, err)
+	require.NoError(b, cmd.Wait())
+	require.NoError(b, json.Unmarshal(text, &out), string(text))
+	return out
+}
+
+func ours(what string) func(*testing.B, *lab.Namespace, func() sent) result {
+	return func(b *testing.B, near *lab.Namespace, stream func() sent) result {
+		return part[result](b, near, "1", "receiver "+what, func() { stream() })
+	}
+}
+
+// theirs runs another program that captures, which says on its standard error when it does, and at its end what it got.
+func theirs(ready string, said func(text string) (received, dropped uint64, ok bool), command ...string) func(*testing.B, *lab.Namespace, func() sent) result {
+	return func(b *testing.B, near *lab.Namespace, stream func() sent) result {
+		cmd := near.Command("taskset", append([]string{"-c", "1"}, command...)...)
+		stderr, err := cmd.StderrPipe()
+		require.NoError(b, err)
+		require.NoError(b, cmd.Start())
+		var text strings.Builder
+		buf := make([]byte, 4096)
+		for !strings.Contains(text.String(), ready) {
+			n, err := stderr.Read(buf)
+			require.NoError(b, err, text.String())
+			text.Write(buf[:n])
+		}
+		stream()
+		settled(b, cmd)
+		out := result{Name: command[0], Memory: peak(cmd.Process.Pid)}
+		require.NoError(b, cmd.Process.Signal(syscall.SIGINT))
+		rest, err := io.ReadAll(stderr)
+		require.NoError(b, err)
+		require.NoError(b, cmd.Wait())
+		text.Write(rest)
+		var ok bool
+		out.Received, out.Dropped, ok = said(text.String())
+		require.True(b, ok, text.String())
+		out.CPU = int64(cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime())
+		return out
+	}
+}
+
+// settled returns when a process has used no processor time for half a second: it has read all there was to read.
+func settled(b *testing.B, cmd *exec.Cmd) {
+	used, since := "", time.Now()
+	for time.Since(since) < 500*time.Millisecond {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", cmd.Process.Pid))
+		require.NoError(b, err)
+		_, after, _ := strings.Cut(string(stat), ") ")
+		if now := strings.Join(strings.Fields(after)[11:13], " "); now != used {
+			used, since = now, time.Now()
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+}
+
+var (
+	tcpdumpLines = regexp.MustCompile(`(\d+) packets captured\n\d+ packets received by filter\n(\d+) packets dropped by kernel`)
+	dumpcapLines = regexp.MustCompile(`Packets received/dropped on interface 'm0': (\d+)/(\d+)`)
+)
+
+func tcpdumpSaid(text string) (received, dropped uint64, ok bool) { return numbers(tcpdumpLines, text) }
+func dumpcapSaid(text string) (received, dropped uint64, ok bool) { return numbers(dumpcapLines, text) }
+
+func numbers(form *regexp.Regexp, text string) (received, dropped uint64, ok bool) {
+	m := form.FindStringSubmatch(text)
+	if m == nil {
+		return 0, 0, false
+	}
+	received, err1 := strconv.ParseUint(m[1], 10, 64)
+	dropped, err2 := strconv.ParseUint(m[2], 10, 64)
+	return received, dropped, err1 == nil && err2 == nil
+}
