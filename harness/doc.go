@@ -35,6 +35,7 @@
 //	3  harness/bench             the contracts Device, Carrier, Tap, and the inventory file; benchtest: their conformance suites
 //	   harness/line              the protocol on a device's serial console
 //	   harness/recording         a run's packets on the disk, whatever becomes of process and disk
+//	   harness/watch             what passes a tap at present: devices, flows, rates
 //	   expectations              the kinds of claims, and the numbers of each device in YAML
 //	2  harness/trace             a run's record: accounts, completeness, save and load
 //	1  harness/flow              packets → flows: handshake, loss, close, phases

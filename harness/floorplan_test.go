@@ -59,6 +59,7 @@ var rooms = []room{
 	{3, "harness/bench/benchtest", "the conformance suite that every driver passes", support},
 	{3, "harness/line", "a serial line: lines with times, and the protocol that sketches are driven by", 0},
 	{3, "harness/recording", "a run's packets on the disk: pcapng in parts, ahead of analysis, whatever becomes of process and disk", 0},
+	{3, "harness/watch", "what passes a tap at present: devices, flows and rates, bounded", pure},
 	{3, "expectations", "kinds of claims in Go, their numbers in YAML beside", pure},
 
 	{4, "harness/device/wiolte", "driver: Wio LTE over USB serial", 0},

@@ -65,7 +65,7 @@ func (a *app) root() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(a.runCommand(), a.judgeCommand(), a.inspectCommand(), a.expectCommand(), a.lintCommand(),
-		a.schemaCommand(), a.benchCommand(), a.versionCommand())
+		a.schemaCommand(), a.benchCommand(), a.tapCommand(), a.versionCommand())
 	return root
 }
 

@@ -59,7 +59,7 @@ const (
 func widthOf(w io.Writer) int {
 	width, _ := strconv.Atoi(os.Getenv("COLUMNS"))
 	if f, ok := w.(*os.File); ok && width <= 0 && isTerminal(f) {
-		width = columns(f)
+		width, _ = windowSize(f)
 	}
 	if width <= 0 {
 		return 0

@@ -153,6 +153,20 @@ type Shared interface {
 	Mirror() *trace.MirrorEvidence
 }
 
+// Finite is a Tap whose source comes to an end in good order: a file. Its Err stays nil then.
+type Finite interface {
+	// Done is closed when everything has been given to sink, or the tap is closed.
+	Done() <-chan struct{}
+}
+
+// Deferred is a Tap whose source gives no packet before it is told to end. Its Flush ends the capture and gives everything;
+// a Flush that failed on the way may be tried again, after one that succeeded there is nothing more to flush. So the runner
+// flushes it once, after all else of a run, and nothing of the run can wait for its packets.
+type Deferred interface {
+	// FlushTime is how long a Flush may take, on the bench's clock.
+	FlushTime() time.Duration
+}
+
 // Bench is a set of things ready for one run of one device.
 type Bench struct {
 	Name    string

@@ -17,6 +17,8 @@ type tapDriver struct {
 	check func(errs *scenario.Errors, p *bench.Part)
 	// open makes the tap of a part that was checked, for a bench that has its clock and its carrier.
 	open func(p *bench.Part, b *bench.Bench) (bench.Tap, error)
+	// schema gives the options' JSON Schema.
+	schema func(defs map[string]any) map[string]any
 }
 
 // tapOf is a driver whose options are read into a T.
@@ -25,7 +27,8 @@ func tapOf[T any](options *scenario.Object[T], open func(name string, o T, b *be
 		return options.Read(errs, fmt.Sprintf("tap %q", p.Name), scenario.Value{Pos: p.Pos, Map: append([]scenario.Entry{}, p.Options...)})
 	}
 	return tapDriver{
-		check: func(errs *scenario.Errors, p *bench.Part) { read(errs, p) },
+		schema: options.Schema,
+		check:  func(errs *scenario.Errors, p *bench.Part) { read(errs, p) },
 		open: func(p *bench.Part, b *bench.Bench) (bench.Tap, error) {
 			var errs scenario.Errors // none: the inventory was checked
 			return open(p.Name, read(&errs, p), b)

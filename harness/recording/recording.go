@@ -113,6 +113,9 @@ func (l losses) total() uint64 { return l.frames + l.drops }
 // Create begins a recording: its first file is there, with its header, when Create returns.
 func Create(o Options) (*Recorder, error) {
 	if o.Create == nil {
+		if err := alone(o.File); err != nil {
+			return nil, fmt.Errorf("begin recording: %w", err)
+		}
 		o.Create = func(name string) (File, error) { return os.Create(name) }
 	}
 	if o.Now == nil {
@@ -127,6 +130,15 @@ func Create(o Options) (*Recorder, error) {
 	}
 	go r.tend()
 	return r, nil
+}
+
+// alone refuses to begin a recording where files of an earlier one would be taken for its parts.
+func alone(first string) error {
+	second := trace.PartName(first, 2)
+	if _, err := os.Stat(second); err == nil {
+		return fmt.Errorf("%s is there, of an earlier recording, and would be taken for a part of this one: remove it, or record under another name", second)
+	}
+	return nil
 }
 
 // Write records a frame of a tap with its drops and comments. rec.Interface is not looked at. What can't be written is

@@ -19,6 +19,7 @@ import (
 // it is known how many there were of each address.
 type Sieve struct {
 	known map[packet.Addr]bool
+	nets  []netip.Prefix
 	now   []Held // held, oldest first: first those of before, then those of now
 	prior []Held
 	bytes int    // of now
@@ -53,15 +54,31 @@ func NewSieve() *Sieve {
 	return &Sieve{known: map[packet.Addr]bool{}, gone: map[packet.Addr]Gone{}}
 }
 
+// NewSieveOf makes a sieve for the devices of some networks, all of them known from the beginning.
+func NewSieveOf(devices []netip.Prefix) *Sieve {
+	s := NewSieve()
+	s.nets = devices
+	return s
+}
+
 // Pass says whether a frame may be the device's: the packet and the result are those of its decoding.
 func (s *Sieve) Pass(p *packet.Packet, r packet.Result) bool {
 	switch {
-	case len(s.known) == 0, r != packet.Decoded, len(p.Pieces) > 0, p.Kind == packet.ARP, p.Kind == packet.ICMPv6:
+	case len(s.known) == 0 && len(s.nets) == 0, r != packet.Decoded, len(p.Pieces) > 0, p.Kind == packet.ARP, p.Kind == packet.ICMPv6:
 		return true
-	case s.known[p.Src], s.known[p.Dst]:
+	case s.known[p.Src], s.known[p.Dst], s.within(p.Src), s.within(p.Dst):
 		return true
 	}
 	return !host(p.Src) || !host(p.Dst)
+}
+
+func (s *Sieve) within(a packet.Addr) bool {
+	for _, n := range s.nets {
+		if n.Contains(a.Netip()) {
+			return true
+		}
+	}
+	return false
 }
 
 // host says whether an address is that of a single host somewhere, and not of a group or a link, or none.

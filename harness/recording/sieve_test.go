@@ -64,6 +64,19 @@ func TestPass(t *testing.T) {
 	}
 }
 
+func TestSieveOfNetworks(t *testing.T) {
+	s := NewSieveOf([]netip.Prefix{netip.MustParsePrefix("10.0.0.2/31"), netip.MustParsePrefix("2001:db8::/32")})
+	for want, ends := range map[bool][][2]string{
+		true:  {{mine, server}, {server, other}, {another, "2a00::1"}},
+		false: {{"10.0.0.4", server}, {"2a00::1", "2a00::2"}},
+	} {
+		for _, e := range ends {
+			p, _ := between(1, e[0], e[1])
+			require.Equal(t, want, s.Pass(p, packet.Decoded), e)
+		}
+	}
+}
+
 // Frames of an address that turns out to be the device's later are given back, in order, and only they.
 func TestKnowGivesBack(t *testing.T) {
 	s := NewSieve()

@@ -245,6 +245,9 @@ func (t *Tap) Flush(ctx context.Context) error {
 	}
 }
 
+// Done implements bench.Finite.
+func (t *Tap) Done() <-chan struct{} { return t.done }
+
 // Stats implements bench.Tap. Dropped is what the file says of it, and a record that it ends in.
 func (t *Tap) Stats() bench.TapStats {
 	t.mu.Lock()
@@ -266,6 +269,9 @@ func (t *Tap) Close() error {
 	t.state = stopped
 	t.mu.Unlock()
 	t.cancel()
+	if was == fresh {
+		close(t.done)
+	}
 	if was != started {
 		return nil
 	}

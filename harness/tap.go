@@ -1,0 +1,320 @@
+package harness
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/tollgate-iot/tollgate/harness/bench"
+	"github.com/tollgate-iot/tollgate/harness/capture/pipe"
+	"github.com/tollgate-iot/tollgate/harness/catalog"
+	"github.com/tollgate-iot/tollgate/harness/packet"
+	"github.com/tollgate-iot/tollgate/harness/pcap"
+	record "github.com/tollgate-iot/tollgate/harness/recording"
+	"github.com/tollgate-iot/tollgate/harness/trace"
+	"github.com/tollgate-iot/tollgate/harness/watch"
+)
+
+// TapOptions say what is captured by Tap, and what is done with it.
+type TapOptions struct {
+	Bench string   // a bench file; Name is then one of its taps
+	Name  string   // a tap of the bench, or a driver
+	Words []string // the driver's options, KEY=VALUE
+
+	Write   string         // a file that it is recorded in; "-" for Out; "" for none
+	Out     io.Writer      // where "-" leads to
+	Rotate  int64          // see recording.Options
+	Devices []netip.Prefix // only their packets; empty for all
+	// VXLANPorts are UDP ports that carry VXLAN besides 4789 and those that the tap knows of itself.
+	VXLANPorts []uint16
+
+	Count    uint64        // ends after so many frames; 0 for no bound
+	Duration time.Duration // ends after so long; 0 for no bound
+
+	Every time.Duration // between two calls of Tell; 0 for a second
+	Top   func() int    // how many devices Tell is told of one by one; nil for none
+	Ready func(tap string, notes []string)
+	Tell  func(TapView)
+}
+
+// TapView is how a capture stands.
+type TapView struct {
+	Tap     string
+	At      time.Time
+	Since   time.Duration // since it began
+	Stats   bench.TapStats
+	Taken   uint64 // frames recorded, or looked at: those of the devices asked for
+	Board   watch.View
+	Trouble string // why nothing is recorded at present
+}
+
+// TapEnd says why a capture ended.
+type TapEnd int
+
+// The ends of a capture.
+const (
+	TapAsked       TapEnd = iota // the count was reached, or the time was over
+	TapSource                    // the source came to its end in good order
+	TapInterrupted               // the context ended
+	TapBroke                     // the tap broke: Err says how
+)
+
+// TapResult is what became of a capture.
+type TapResult struct {
+	End       TapEnd
+	Err       error // of the tap
+	Stats     bench.TapStats
+	Taken     uint64
+	Left      uint64 // frames of other devices than those asked for
+	Capture   *trace.Capture
+	Recording *trace.RecordingEvidence // nil where nothing was recorded
+}
+
+// How a watched flow is let go: sooner than a capture's, so that memory follows what is there now.
+const (
+	watchIdle   = 2 * time.Minute
+	watchLinger = 5 * time.Second
+)
+
+// tapFlush is how long is waited for what has reached the tap, when a capture is interrupted or its time is over.
+const tapFlush = 3 * time.Second
+
+// Tap captures with one tap, records and analyses what comes, and tells how it stands, until it is to end. A *UsageError
+// is a mistake in the options; any other error means that nothing was captured.
+func Tap(ctx context.Context, o TapOptions) (*TapResult, error) {
+	tap, err := openTap(o)
+	if err != nil {
+		return nil, usageOf(err)
+	}
+	c := &tapping{o: o, tap: tap, done: make(chan struct{}), began: time.Now()}
+	if err := c.prepare(); err != nil {
+		return nil, errors.Join(&UsageError{err}, tap.Close())
+	}
+	if err := tap.Start(ctx, c.take); err != nil {
+		return nil, errors.Join(c.abandon(), err)
+	}
+	c.began = time.Now()
+	if o.Ready != nil {
+		var notes []string
+		if n, ok := tap.(bench.Noting); ok {
+			notes = n.Notes()
+		}
+		o.Ready(tap.Name(), notes)
+	}
+	r := &TapResult{}
+	r.End, r.Err = c.wait(ctx)
+	return r, c.finish(r)
+}
+
+func openTap(o TapOptions) (bench.Tap, error) {
+	if o.Bench == "" {
+		return catalog.OpenTap(o.Name, o.Words)
+	}
+	if len(o.Words) > 0 {
+		return nil, fmt.Errorf("tap %s is described in %s: leave %s out, or --bench", o.Name, o.Bench, o.Words[0])
+	}
+	return catalog.BenchTap(o.Bench, o.Name)
+}
+
+// tapping is a capture under way.
+type tapping struct {
+	o     TapOptions
+	tap   bench.Tap
+	began time.Time
+	board *watch.Board // nil where nobody looks at devices
+
+	mu       sync.Mutex
+	recorder *record.Recorder // nil where nothing is recorded
+	sieve    *record.Sieve    // nil where every device is wanted
+	decoder  *packet.Decoder  // for the sieve
+	packet   packet.Packet
+	live     *trace.Live
+	taken    uint64
+	left     uint64
+	full     bool          // as many as were wanted have been taken
+	done     chan struct{} // closed then
+}
+
+// prepare opens the file before the tap, and the analysis.
+func (c *tapping) prepare() error {
+	ports := c.o.VXLANPorts
+	if p, ok := c.tap.(bench.Ported); ok {
+		ports = append(p.VXLANPorts(), ports...)
+	}
+	options := trace.Options{Devices: c.o.Devices, VXLANPorts: ports, Filtered: len(c.o.Devices) > 0}
+	if len(c.o.Devices) > 0 {
+		c.sieve, c.decoder = record.NewSieveOf(c.o.Devices), packet.NewDecoder(packet.Options{VXLANPorts: ports})
+	}
+	if c.o.Top != nil {
+		c.board = watch.New(c.began)
+		options.Seen, options.Idle, options.Linger = c.board.Seen, watchIdle, watchLinger
+	}
+	if c.o.Write != "" {
+		r := record.Options{File: c.o.Write, Rotate: c.o.Rotate, Comment: "tollgate tap " + c.tap.Name(), Counts: c.counts}
+		if c.o.Write == "-" {
+			r.Create = record.Stream(c.o.Out)
+		}
+		var err error
+		if c.recorder, err = record.Create(r); err != nil {
+			return err
+		}
+	}
+	c.live = trace.NewLive(c.tap.Name(), options)
+	return nil
+}
+
+func (c *tapping) counts(string) record.Counts {
+	s := c.tap.Stats()
+	return record.Counts{Received: s.Received, Dropped: s.Dropped}
+}
+
+// abandon takes down what was made ready for a tap that could not be started; a file without a packet is of no use.
+func (c *tapping) abandon() error {
+	c.live.End(0) // of nothing
+	err := c.tap.Close()
+	if c.recorder != nil {
+		err = errors.Join(err, c.recorder.Close())
+		if c.o.Write != "-" {
+			err = errors.Join(err, os.Remove(c.o.Write))
+		}
+	}
+	return err
+}
+
+// take is given each frame: it is recorded, then analysed.
+func (c *tapping) take(rec pcap.Record) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.full {
+		return
+	}
+	if c.sieve != nil {
+		f := packet.Frame{Time: rec.Time, Link: uint16(rec.Link), Data: rec.Data, Length: rec.Length}
+		if r := c.decoder.Decode(f, &c.packet); !c.sieve.Pass(&c.packet, r) {
+			c.left++
+			return
+		}
+	}
+	c.taken++
+	if c.recorder != nil {
+		c.recorder.Write(c.tap.Name(), rec)
+	}
+	c.live.Add(&rec)
+	if c.o.Count > 0 && c.taken >= c.o.Count {
+		c.full = true
+		close(c.done)
+	}
+}
+
+// wait returns when the capture is to end, and tells how it stands meanwhile.
+func (c *tapping) wait(ctx context.Context) (TapEnd, error) {
+	tell := time.NewTicker(cmp.Or(c.o.Every, time.Second))
+	defer tell.Stop()
+	look := time.NewTicker(50 * time.Millisecond)
+	defer look.Stop()
+	var over <-chan time.Time
+	if c.o.Duration > 0 {
+		timer := time.NewTimer(c.o.Duration)
+		defer timer.Stop()
+		over = timer.C
+	}
+	var finite <-chan struct{}
+	if f, ok := c.tap.(bench.Finite); ok {
+		finite = f.Done()
+	}
+	for {
+		select {
+		case <-c.done:
+			return TapAsked, nil
+		case <-over:
+			return TapAsked, c.flush()
+		case <-ctx.Done():
+			return TapInterrupted, c.flush()
+		case <-tell.C:
+			c.tell()
+		case <-finite:
+			return ending(c.tap.Err())
+		case <-look.C:
+			if err := c.writing(); errors.Is(err, syscall.EPIPE) {
+				return TapAsked, nil // closing the program that reads is a way to end it
+			} else if err = cmp.Or(c.tap.Err(), err); err != nil {
+				return ending(err)
+			}
+		}
+	}
+}
+
+// ending tells a source that came to its end from one that broke.
+func ending(err error) (TapEnd, error) {
+	if err == nil || errors.Is(err, pipe.ErrEnded) {
+		return TapSource, nil
+	}
+	return TapBroke, err
+}
+
+// writing is why there is no use in going on: whoever read standard output has gone.
+func (c *tapping) writing() error {
+	if c.o.Write != "-" {
+		return nil
+	}
+	return c.recorder.Err()
+}
+
+// flush waits for what has reached the tap. That it can't be had is told, and ends nothing.
+func (c *tapping) flush() error {
+	ctx, cancel := context.WithTimeout(context.Background(), tapFlush)
+	defer cancel()
+	if err := c.tap.Flush(ctx); err != nil && c.tap.Err() == nil {
+		return fmt.Errorf("the last packets may be missing: %w", err)
+	}
+	_, err := ending(c.tap.Err())
+	return err
+}
+
+// tell gives the view of the moment.
+func (c *tapping) tell() {
+	if c.o.Tell == nil {
+		return
+	}
+	v := TapView{Tap: c.tap.Name(), At: time.Now(), Since: time.Since(c.began), Stats: c.tap.Stats()}
+	c.mu.Lock()
+	c.live.Push()
+	v.Taken = c.taken
+	c.mu.Unlock()
+	if c.board != nil {
+		v.Board = c.board.View(v.At, c.o.Top())
+	}
+	if c.recorder != nil {
+		if err := c.recorder.Err(); err != nil {
+			v.Trouble = err.Error()
+		}
+	}
+	c.o.Tell(v)
+}
+
+// finish ends the tap, completes the file and settles the analysis.
+func (c *tapping) finish(r *TapResult) error {
+	if err := c.tap.Close(); err != nil && r.Err == nil {
+		r.Err = err
+	}
+	r.Stats = c.tap.Stats()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r.Taken, r.Left = c.taken, c.left
+	if c.recorder != nil {
+		c.recorder.Close() // its evidence says the same
+		r.Recording = c.recorder.Evidence()
+	}
+	var err error
+	if r.Capture, err = c.live.End(r.Stats.Dropped); errors.Is(err, trace.ErrLinkType) {
+		err = nil // it was recorded all the same
+	}
+	return err
+}
