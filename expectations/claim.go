@@ -65,6 +65,9 @@ func (c *claim) judge(t *trace.Trace, o Options) (out outcome, open bool) {
 		}
 		return outcome{reason: cause}, false
 	}
+	if doubt := c.untimely(t); doubt != "" {
+		return outcome{reason: "the times of the packets can't be trusted", doubt: doubt}, false
+	}
 	outs := make([]outcome, len(views))
 	for i, v := range views {
 		outs[i] = c.checker.check(v)

@@ -115,7 +115,7 @@ func TestTeardown(t *testing.T) {
 func TestTeardownOfAFlowThatWentOn(t *testing.T) {
 	first := conversation(packet.TCP, "52.219.0.180:80", "", exchange("", "")...)
 	first.Close = flow.Open
-	later := conversation(packet.TCP, "52.219.0.180:80", "", sent{at: 1000, dir: up, phase: flow.TeardownPhase, flags: packet.FIN | packet.ACK})
+	later := conversation(packet.TCP, "52.219.0.180:80", "", sent{at: 500, dir: up, phase: flow.TeardownPhase, flags: packet.FIN | packet.ACK})
 	later.Resumed, later.Close = true, flow.Clean
 	require.Equal(t, verdict.Pass, judgeOne(t, record(first, later), Options{}, "teardown: clean").Verdict)
 }

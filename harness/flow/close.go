@@ -71,15 +71,18 @@ func (s *state) rstAfterFIN(end int) bool {
 	if d.flags&sideFIN == 0 {
 		return false
 	}
+	own := (s.flags&flagRSTByB != 0) == (end == 1)
+	if own && s.rstSeq == d.finEnd || !own && s.flags&flagRSTHasAck != 0 && !after(d.finEnd, s.rstAck) {
+		return true // it is numbered behind the FIN, or acknowledges it: no clock can say otherwise
+	}
 	if apart := s.rstTime - d.finTime; apart > swapTime || apart < -swapTime {
 		return apart > 0
 	}
-	byB := s.flags&flagRSTByB != 0
-	if byB == (end == 1) {
+	if own {
 		return true // its own: whoever sent an RST has nothing left to send a FIN for, whatever number the RST carries
 	}
 	if s.flags&flagRSTHasAck != 0 {
-		return !after(d.finEnd, s.rstAck)
+		return false
 	}
 	return s.rstTime >= d.finTime // it says nothing of the other's FIN, which may have been on its way already
 }

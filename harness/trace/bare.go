@@ -54,6 +54,9 @@ func (a *analysis) completeness() Completeness {
 	default:
 		out.Reasons = a.whyUnproven()
 	}
+	if len(c.Steps) > 0 {
+		out.Reasons = append(out.Reasons, c.Steps[0].reason())
+	}
 	return out
 }
 
@@ -125,7 +128,7 @@ func (a *analysis) whyUnproven() []string {
 	why := "the mirror's packets carry no sequence numbers"
 	switch {
 	case a.opt.Filtered:
-		why = "other devices' packets were left out of the record, and what they prove is told beside it"
+		why = "other devices' packets were left out of the capture"
 	case a.gre.packets > 0 && a.gre.packets < a.decoded:
 		why = fmt.Sprintf("only %s of %s carry the mirror's GRE sequence numbers", Thousands(a.gre.packets), packets(a.decoded))
 	case a.gre.packets > 0:

@@ -34,6 +34,9 @@ type Scope struct {
 
 // concerns says whether something missing there could be missing from the scope.
 func (s Scope) concerns(h Hole) bool {
+	if h.To != 0 && h.To < h.From { // a clock was set back in between
+		h.From, h.To = h.To, h.From
+	}
 	if !s.To.IsZero() && h.From != 0 && h.From >= s.To.UnixNano() {
 		return false
 	}
@@ -70,6 +73,9 @@ func (t *Trace) Completeness(s Scope) Completeness {
 		out.State, out.Reasons = Whole, proofs
 	default:
 		out.Reasons = doubts
+	}
+	if doubt := t.ClockDoubt(); doubt != "" && !slices.Contains(out.Reasons, doubt) {
+		out.Reasons = append(slices.Clone(out.Reasons), doubt)
 	}
 	return out
 }

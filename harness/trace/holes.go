@@ -96,6 +96,7 @@ type span struct {
 
 func (s *spans) add(from, to int64, n uint64) {
 	s.total += n
+	from, to = min(from, to), max(from, to) // a clock may have been set back in between
 	if i := len(s.list) - 1; i >= 0 && (from-s.list[i].to <= int64(time.Second) || i >= maxHoles) {
 		s.list[i].from = min(s.list[i].from, from)
 		s.list[i].to = max(s.list[i].to, to)

@@ -66,6 +66,7 @@ type analysis struct {
 	linkOK  bool
 	linkMet bool  // there was one
 	prev    int64 // time of the frame before
+	clocks  clockWatch
 
 	file       string // which one is being read, for messages; "" where there is only one
 	reported   uint64 // drops by what the files say all in all
@@ -171,6 +172,7 @@ func (a *analysis) frame(rec *pcap.Record) {
 		a.drops.add(a.prev, rec.Time, rec.Drops)
 	}
 	a.prev = rec.Time
+	a.clocks.see(rec)
 	if c.Frames%progressEvery == 0 && a.opt.Progress != nil {
 		a.opt.Progress(c.Frames, a.bytes)
 	}
@@ -266,6 +268,7 @@ func (a *analysis) finish() (*Capture, error) {
 	}
 	c.Foreign = a.foreign
 	a.sums.into(c)
+	c.Steps = a.clockSteps()
 	c.Completeness = a.completeness()
 	if c.Frames > 0 && c.Undecodable == c.Frames && len(a.links) > 0 {
 		return c, fmt.Errorf("read capture %s: %w: %s: capture on Ethernet, Linux cooked, raw IP, loopback, PPP or 802.11 interfaces, or convert it",

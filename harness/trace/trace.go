@@ -105,6 +105,8 @@ type Capture struct {
 	Cut         bool   // the file ends inside a record
 	Damage      string // where and how the file contradicts itself, "" where it does not; read up to there
 
+	// Steps are clocks that were set while they gave the frames their times, as far as that shows; see Trace.ClockDoubt.
+	Steps []ClockStep
 	// Taps are what each tap contributed, where the file is of several; all else is of those at Place, merged. Others are the
 	// records of the taps at other places. See TapPlace.
 	Place  string

@@ -1,0 +1,37 @@
+package expectations
+
+import "github.com/tollgate-iot/tollgate/harness/trace"
+
+// clocked is a checker whose value hangs on the times of packets.
+type clocked interface{ timed() bool }
+
+func (d duration) timed() bool { return d.packets != nil || d.flow != nil }
+
+func (gap) timed() bool { return true }
+
+func (timeFrom) timed() bool { return true }
+
+func (quiet) timed() bool { return true }
+
+func (r reconnect) timed() bool { return !r.toSession }
+
+// untimely says why a claim can't be judged because a clock was set, or disagrees with the run's, "" where it can. A capture
+// says of most claims the same whatever its clock said; how long something took it does not. Of a run's packets, the windows
+// that they belong to are told by their times, and which of them were Tollgate's own canaries: nothing can be counted.
+func (c *claim) untimely(t *trace.Trace) string {
+	doubt := t.ClockDoubt()
+	if doubt == "" {
+		return ""
+	}
+	k, hangs := c.checker.(clocked)
+	_, fromTimeline := c.checker.(timeline)
+	switch {
+	case hangs && k.timed():
+		return doubt
+	case fromTimeline, hangs: // the run's own clock and the carrier's
+		return ""
+	case !t.Begin.IsZero() || c.scope.window.name != "" && !c.scope.standsFor(t):
+		return doubt
+	}
+	return ""
+}
