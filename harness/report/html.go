@@ -27,6 +27,7 @@ type htmlPage struct {
 	Duration  string
 	On        string
 	CountedBy string // the account of all bytes
+	Stopped   string // what became of a run that was interrupted
 	Complete  *trace.Completeness
 	Tables    []Table
 	MoreTabs  int
@@ -90,6 +91,9 @@ func HTML(r *Run) ([]byte, error) {
 	p.Open = undecidedBy(r.Findings)
 	if more := len(p.Tables) - htmlTables; more > 0 {
 		p.Tables, p.MoreTabs = p.Tables[:htmlTables], more
+	}
+	if r.Trace.Interrupted {
+		p.Stopped = interruption(r.Trace)
 	}
 	p.Timeline, p.MoreTime = htmlTimeline(r.Trace)
 	var out bytes.Buffer

@@ -103,10 +103,21 @@ func TestTroubleComesFirst(t *testing.T) {
 	r := httpRun(t)
 	r.Trace.Trouble, r.Trace.Interrupted, r.Trace.Capture = "the port is gone", true, nil
 	text := terminal(t, r, Style{})
-	require.Contains(t, text, "interrupted; the cleanup was carried out")
+	require.Contains(t, text, "interrupted; there was no cleanup to carry out")
 	require.Contains(t, text, "the run itself went wrong: the port is gone")
 	_, err := HTML(r)
 	require.NoError(t, err)
+
+	step := func(name, state string) trace.Event {
+		return trace.Event{Kind: trace.EventStep, Name: name, State: state, Step: "cleanup[0]"}
+	}
+	r.Trace.Timeline = append(r.Trace.Timeline, step("device.deactivate", "begin"), step("device.deactivate", "ok"))
+	require.Contains(t, terminal(t, r, Style{}), "interrupted; the cleanup was carried out")
+	r.Trace.Timeline = append(r.Trace.Timeline, step("device.off", "begin"), step("device.off", "failed"))
+	require.Contains(t, terminal(t, r, Style{}), "interrupted; the cleanup was tried and failed: device.off")
+	page, err := HTML(r)
+	require.NoError(t, err)
+	require.Contains(t, string(page), "interrupted; the cleanup was tried and failed: device.off.")
 }
 
 // Many windows of one name take a line each, and the first that failed are shown in full.

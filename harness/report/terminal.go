@@ -110,11 +110,29 @@ func joined(sep string, parts ...string) string {
 func (p *page) trouble() {
 	t := p.run.Trace
 	if t.Interrupted {
-		p.line("\n  %s", p.style.verdict(verdict.Inconclusive, "interrupted; the cleanup was carried out"))
+		p.line("\n  %s", p.style.verdict(verdict.Inconclusive, interruption(t)))
 	}
 	if t.Trouble != "" {
 		p.line("\n  %s", p.style.verdict(verdict.Inconclusive, "the run itself went wrong: "+Safe(t.Trouble)))
 	}
+}
+
+// interruption says what became of the cleanup of a run that was interrupted.
+func interruption(t *trace.Trace) string {
+	begun := false
+	for _, e := range t.Timeline {
+		if e.Kind != trace.EventStep || !strings.HasPrefix(e.Step, "cleanup[") {
+			continue
+		}
+		if e.State == "failed" || e.State == "trouble" {
+			return "interrupted; the cleanup was tried and failed: " + Safe(e.Name)
+		}
+		begun = true
+	}
+	if !begun {
+		return "interrupted; there was no cleanup to carry out"
+	}
+	return "interrupted; the cleanup was carried out"
 }
 
 // tables writes the packets by phase, window by window.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -220,7 +221,7 @@ func dnsAddress(answer []byte, id uint16) (netip.Addr, error) {
 		return netip.Addr{}, fmt.Errorf("an answer that can't be read: %w", err)
 	}
 	if a.ID != id || a.RCode != dnsmessage.RCodeSuccess {
-		return netip.Addr{}, fmt.Errorf("the name server says %s", a.RCode)
+		return netip.Addr{}, fmt.Errorf("the name server says %s", strings.TrimPrefix(a.RCode.String(), "RCode"))
 	}
 	for _, r := range a.Answers {
 		if body, ok := r.Body.(*dnsmessage.AResource); ok {
