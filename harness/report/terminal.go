@@ -124,7 +124,7 @@ func interruption(t *trace.Trace) string {
 		if e.Kind != trace.EventStep || !strings.HasPrefix(e.Step, "cleanup[") {
 			continue
 		}
-		if e.State == "failed" || e.State == "trouble" {
+		if e.State == "failed" || e.State == "interrupted" { // by the end of the time that it may take
 			return "interrupted; the cleanup was tried and failed: " + Safe(e.Name)
 		}
 		begun = true
