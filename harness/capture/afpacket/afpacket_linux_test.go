@@ -85,7 +85,10 @@ func TestPromises(t *testing.T) {
 				}
 			},
 			Break: func(*testing.T) { c.near.IP("link", "set", "m0", "down") },
-			Mend:  func(*testing.T) { c.near.IP("link", "set", "m0", "up") },
+			Mend: func(*testing.T) {
+				c.near.IP("link", "set", "m0", "up")
+				c.near.Ready("m0")
+			},
 		}
 	})
 }
@@ -311,6 +314,7 @@ func TestOutages(t *testing.T) {
 		return func() bool { o := tap.Outages(); return len(o) == n && o[n-1].To.IsZero() && o[n-1].Cause == cause }
 	}
 	works := func() {
+		c.near.Ready("m0")
 		s, err := lab.NewSender(c.near, "m0")
 		require.NoError(t, err)
 		require.NoError(t, tap.Flush(limited(t)))

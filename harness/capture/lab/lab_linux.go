@@ -153,4 +153,23 @@ func Link(a *Namespace, nameA string, b *Namespace, nameB string, mtu int) {
 	a.IP("link", "add", nameA, "mtu", size, "type", "veth", "peer", "name", nameB, "mtu", size, "netns", b.Name)
 	a.IP("link", "set", nameA, "up")
 	b.IP("link", "set", nameB, "up")
+	a.Ready(nameA)
+	b.Ready(nameB)
+}
+
+// Ready returns when an interface sends what it is given. One whose carrier has just come drops everything in silence for
+// a while: the kernel looks after carriers later.
+func (n *Namespace) Ready(name string) {
+	n.t.Helper()
+	const looks = 2000 // of some milliseconds each
+	var links []struct{ Qdisc, Operstate string }
+	for range looks {
+		if err := json.Unmarshal([]byte(n.IP("-j", "link", "show", "dev", name)), &links); err != nil || len(links) != 1 {
+			n.t.Fatalf("look at %s: %v, %d interfaces", name, err, len(links))
+		}
+		if links[0].Qdisc != "noop" && links[0].Operstate == "UP" {
+			return
+		}
+	}
+	n.t.Fatalf("%s does not become ready: %+v", name, links[0])
 }
