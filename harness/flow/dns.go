@@ -250,6 +250,15 @@ func (t *Tracker) nameFlow(s *state, f *Flow) {
 	}
 }
 
+// Name gives a name by which the answers to a device's lookups know a peer, "" where none seen so far does. A mirror can
+// deliver the answer behind the packets that follow it.
+func (t *Tracker) Name(device, peer netip.Addr) string {
+	if asked := t.names.of(packet.AddrFrom(device), packet.AddrFrom(peer)); len(asked) > 0 {
+		return asked[0]
+	}
+	return ""
+}
+
 // hostName takes the port off a Host field (RFC 9110, 7.2).
 func hostName(host string) string {
 	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {

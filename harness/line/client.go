@@ -12,7 +12,12 @@ const (
 	// acceptWithin is how long a board may take to acknowledge, on the bench's clock, before it is told again.
 	acceptWithin = 4 * time.Second
 	attempts     = 4
+	// busyPause is how long a busy board is left alone before it is told again, on the bench's clock.
+	busyPause = time.Second
 )
+
+// Busy is what a board answers while it carries out the command before: one whose caller was interrupted.
+const Busy = "busy"
 
 // Holder is a clock that can be kept from hurrying: a simulated one. While a command is on its way to the board time
 // passes on this machine and not on the bench. release may be called more than once.
@@ -89,15 +94,28 @@ func (c *Client) Hello(ctx context.Context) (string, error) {
 }
 
 // Do tells the board to do something and waits for its answer until ctx ends. A *FailedError or a *SilentError is the
-// device's fault; everything else is the line's: the command was perhaps never heard.
+// device's fault; everything else is the line's: the command was perhaps never heard. A board that is busy with a command
+// that nobody waits for any more is told again until it has finished that.
 func (c *Client) Do(ctx context.Context, verb string, words ...string) (string, error) {
 	c.doing.Lock()
 	defer c.doing.Unlock()
-	c.mu.Lock()
-	c.next++
-	id := c.next
-	c.mu.Unlock()
-	return c.exchange(ctx, Command{ID: id, Verb: verb, Words: words})
+	for {
+		c.mu.Lock()
+		c.next++
+		id := c.next
+		c.mu.Unlock()
+		answer, err := c.exchange(ctx, Command{ID: id, Verb: verb, Words: words})
+		var failed *FailedError
+		if !errors.As(err, &failed) || failed.Reason != Busy {
+			return answer, err
+		}
+		pause, cancel := c.clock.WithTimeout(ctx, busyPause)
+		<-pause.Done()
+		cancel()
+		if ctx.Err() != nil {
+			return "", fmt.Errorf("%s: the board on %s was busy with the command before all the time: %w", verb, c.port.Path(), context.Cause(ctx))
+		}
+	}
 }
 
 // WriteLine writes a line outside the protocol.

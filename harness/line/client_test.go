@@ -172,6 +172,44 @@ func (hasty) WithTimeout(ctx context.Context, _ time.Duration) (context.Context,
 	return context.WithTimeoutCause(ctx, 20*time.Millisecond, context.DeadlineExceeded)
 }
 
+// restless is a clock on which a busy board is hardly left alone.
+type restless struct{ wall }
+
+func (restless) WithTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	if d == busyPause {
+		d = time.Millisecond
+	}
+	return wall{}.WithTimeout(ctx, d)
+}
+
+// A board that still does what an interrupted caller asked for is told again, until it is free or the time is over.
+func TestClientOfABusyBoard(t *testing.T) {
+	f := newFar(t)
+	s := newSink()
+	c, err := Dial(f.slave.Name(), restless{}, s.add)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, c.Close()) })
+	ctx, cancel := context.WithCancelCause(t.Context())
+	go func() {
+		for n, id := 0, ""; n < 3; n++ {
+			for last := id; id == last; { // what is told again because this test is slow is answered once
+				id, _, _ = strings.Cut(f.hears(), " ")
+			}
+			f.says(id + []string{" ERROR busy\n", " ERROR busy\n", " OK \"done\"\n"}[n])
+		}
+		f.hears()
+		cancel(errors.New("time is over"))
+		f.says("#4 ERROR busy\n#5 ERROR busy\n")
+	}()
+	answer, err := c.Do(ctx, "deactivate")
+	require.NoError(t, err)
+	require.Equal(t, "done", answer)
+	_, err = c.Do(ctx, "deactivate")
+	require.ErrorContains(t, err, "time is over")
+	var failed *FailedError
+	require.NotErrorAs(t, err, &failed, "that a board is busy is no failure of the device's")
+}
+
 func TestClientTellsABoardAgain(t *testing.T) {
 	f := newFar(t)
 	c, err := Dial(f.slave.Name(), hasty{}, func(Line) {})

@@ -30,7 +30,7 @@
 //     firmware, "wio-lte stock". The harness greets a board whenever it opened the port.
 //   - Later commands count up from 1. A command that is not acknowledged is sent again with the same number; a board that
 //     gets a number twice repeats what it last said to it and does nothing twice.
-//   - One command at a time: a board that is busy answers another one with ERROR busy.
+//   - One command at a time: a board that is busy answers another one with ERROR busy, and is told again later.
 //   - A verb that a board does not know is answered with ERROR and a reason.
 //
 // Noise in front of a number sign, on a line of the board's, is passed over.

@@ -176,8 +176,9 @@ func (r *run) cleanup(ctx context.Context) {
 	own, cancel := r.bench.Clock.WithTimeout(context.WithoutCancel(ctx), cleanupTime(r.plan.Cleanup))
 	defer cancel()
 	for i := range r.plan.Cleanup {
-		if err := r.step(own, &r.plan.Cleanup[i]); err != nil && r.record.trace.Failed == "" {
-			// After a failure of the device it is no news that it can't be tidied up: the timeline has it.
+		if err := r.step(own, &r.plan.Cleanup[i]); err != nil && r.record.trace.Failed == "" && !r.record.trace.Interrupted && r.record.trace.Trouble == "" {
+			// After a failure of the device it is no news that it can't be tidied up, and after the bench's trouble or the
+			// user's interruption in the middle of a command it is not the device's fault: the timeline has it.
 			r.ended(context.WithoutCancel(ctx), fmt.Errorf("cleanup: %w", err))
 		}
 	}

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -150,6 +151,32 @@ func TestInterruption(t *testing.T) {
 	require.Equal(t, []string{"get", "deactivate"}, r.device.verbs())
 	require.Contains(t, states(tr, trace.EventStep), "device.deactivate ok")
 	require.Equal(t, []string{"get open", "get close"}, states(tr, trace.EventWindow))
+}
+
+// A device that was interrupted in the middle of a command, or driven on a bench that broke, may well fail to be tidied up:
+// the timeline has it, and it is no finding.
+func TestCleanupAfterAnInterruptionBlamesNobody(t *testing.T) {
+	for _, interrupted := range []bool{true, false} {
+		r := newRig(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		r.device.script = func(_ *fakeDevice, ctx context.Context, verb string, _ map[string]string) (string, error) {
+			switch {
+			case verb == "deactivate":
+				return "", &bench.DeviceError{Op: "deactivate", Reason: "not connected"}
+			case interrupted:
+				cancel()
+				<-ctx.Done()
+				return "", ctx.Err()
+			}
+			return "", errors.New("the port is gone")
+		}
+		tr := r.run(ctx, makePlan(nil, []plan.Step{do("get")}, []plan.Step{do("deactivate")}))
+		cancel()
+		require.Equal(t, interrupted, tr.Interrupted)
+		require.Equal(t, !interrupted, tr.Trouble != "")
+		require.Empty(t, tr.Failed)
+		require.Contains(t, states(tr, trace.EventStep), "device.deactivate failed")
+	}
 }
 
 func TestInterruptedCleanupIsBounded(t *testing.T) {

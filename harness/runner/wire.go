@@ -267,6 +267,9 @@ func (w *wire) find(since time.Time, ok func(sighting) bool) (time.Time, bool) {
 	defer w.mu.Unlock()
 	for _, s := range w.sightings {
 		s := w.oriented(s)
+		if s.name == "" {
+			s.name = w.tracker.Name(s.device.Addr(), s.peer.Addr())
+		}
 		if s.at >= since.UnixNano() && w.isDevice(s.device.Addr()) && ok(s) {
 			return time.Unix(0, s.at).UTC(), true
 		}

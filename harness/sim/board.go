@@ -242,7 +242,7 @@ func (b *board) command(cmd line.Command) {
 			b.print(r.String())
 		}
 	case b.busy:
-		b.print(line.Reply{ID: cmd.ID, Kind: line.Failed, Text: "busy"}.String())
+		b.print(line.Reply{ID: cmd.ID, Kind: line.Failed, Text: line.Busy}.String())
 	case cmd.Verb == b.faults.VanishOn && !b.vanished:
 		b.unplug()
 	default:
