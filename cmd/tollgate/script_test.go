@@ -33,6 +33,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":      exits,
 			"interrupts": interrupts,
+			"mirrors":    mirrors,
 			"same":       same,
 		},
 		Setup: func(env *testscript.Env) error {
