@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/tollgate-iot/tollgate/expectations"
-	"github.com/tollgate-iot/tollgate/harness/bench"
 	"github.com/tollgate-iot/tollgate/harness/catalog"
 	"github.com/tollgate-iot/tollgate/harness/report"
 	"github.com/tollgate-iot/tollgate/harness/runner"
@@ -70,14 +69,14 @@ func RunScenario(ctx context.Context, s *scenario.Scenario, o Options) (*Result,
 	defer opened.Close()
 	p, sources, err := prepare(s, catalog.Abilities(opened), o.Vars)
 	if err != nil {
-		return nil, errors.Join(err, closeUnused(opened))
+		return nil, errors.Join(err, opened.CloseParts())
 	}
 	dir, err := report.NewDir(o.Out, s.Name, time.Now())
 	if err != nil {
-		return nil, errors.Join(usageOf(err), closeUnused(opened))
+		return nil, errors.Join(usageOf(err), opened.CloseParts())
 	}
 	if err := sources.save(dir); err != nil {
-		return nil, errors.Join(err, closeUnused(opened))
+		return nil, errors.Join(err, opened.CloseParts())
 	}
 	t, err := runner.Run(ctx, p, opened, runner.Options{Dir: dir, Secrets: secrets, Notify: o.Notify, KeepMirror: o.Keep == KeepMirror})
 	if err != nil {
@@ -94,21 +93,6 @@ func (o Options) defaults() Options {
 		o.Getenv = os.Getenv
 	}
 	return o
-}
-
-// closeUnused closes what no run has taken over.
-func closeUnused(b *bench.Bench) error {
-	var errs []error
-	if b.Device != nil {
-		errs = append(errs, b.Device.Close())
-	}
-	for _, t := range b.Taps {
-		errs = append(errs, t.Close())
-	}
-	if b.Carrier != nil {
-		errs = append(errs, b.Carrier.Close())
-	}
-	return errors.Join(errs...)
 }
 
 // runBroken is the run of a bench that could not be opened: nothing was driven, and the result says why.

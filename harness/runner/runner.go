@@ -71,7 +71,7 @@ func Run(ctx context.Context, p *plan.Plan, b *bench.Bench, o Options) (*trace.T
 	}
 	r, err := newRun(p, b, o)
 	if err != nil {
-		return nil, errors.Join(err, closeParts(b))
+		return nil, errors.Join(err, b.CloseParts())
 	}
 	began := time.Now()
 	r.record.trace.Begin = b.Clock.Now()
@@ -223,18 +223,4 @@ func (r *run) close() {
 	if r.bench.Carrier != nil {
 		r.bench.Carrier.Close()
 	}
-}
-
-func closeParts(b *bench.Bench) error {
-	var errs []error
-	if b.Device != nil {
-		errs = append(errs, b.Device.Close())
-	}
-	for _, t := range b.Taps {
-		errs = append(errs, t.Close())
-	}
-	if b.Carrier != nil {
-		errs = append(errs, b.Carrier.Close())
-	}
-	return errors.Join(errs...)
 }

@@ -5,15 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/tollgate-iot/tollgate/harness/bench"
 	"github.com/tollgate-iot/tollgate/harness/line"
 	"github.com/tollgate-iot/tollgate/harness/plan"
 )
-
-// greetWithin is how long the actuator may take to answer after its port was opened.
-const greetWithin = 15 * time.Second
 
 // Options says where the actuator is.
 type Options struct {
@@ -47,22 +43,9 @@ func (d *Device) Open(ctx context.Context, console chan<- bench.Line) error {
 	if d.closed {
 		return errors.New("open the actuator: it was closed")
 	}
-	path, err := d.opts.Port()
-	if err == nil && path == "" {
-		err = errors.New("its port is not there: is it plugged in and powered?")
-	}
+	c, model, err := line.Greet(ctx, "the actuator", d.opts.Port, d.opts.Clock, func(l line.Line) { console <- bench.Line(l) })
 	if err != nil {
-		return fmt.Errorf("open the actuator: %w", err)
-	}
-	c, err := line.Dial(path, d.opts.Clock, func(l line.Line) { console <- bench.Line(l) })
-	if err != nil {
-		return fmt.Errorf("open the actuator: %w", err)
-	}
-	wait, cancel := d.opts.Clock.WithTimeout(ctx, greetWithin)
-	defer cancel()
-	model, err := c.Hello(wait)
-	if err != nil {
-		return errors.Join(fmt.Errorf("greet the actuator on %s: %w", path, err), c.Close())
+		return err
 	}
 	d.client, d.model = c, model
 	return nil

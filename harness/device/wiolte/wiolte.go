@@ -18,8 +18,6 @@ const (
 	// backEvery and backWithin are for a board whose port vanished: how often it is looked for, and how long.
 	backEvery  = time.Second
 	backWithin = 20 * time.Second
-	// greetWithin is how long a board may take to answer after its port was opened: it boots first.
-	greetWithin = 15 * time.Second
 )
 
 // Options says where the board is.
@@ -69,23 +67,10 @@ func (d *Device) Model() string {
 
 // open opens the port and greets. d.mu is held.
 func (d *Device) open(ctx context.Context) error {
-	path, err := d.opts.Port()
-	if err == nil && path == "" {
-		err = errors.New("the board's port is not there: is it plugged in and powered?")
-	}
-	if err != nil {
-		return fmt.Errorf("open the Wio LTE: %w", err)
-	}
 	console := d.console
-	c, err := line.Dial(path, d.opts.Clock, func(l line.Line) { console <- bench.Line(l) })
+	c, model, err := line.Greet(ctx, "the Wio LTE", d.opts.Port, d.opts.Clock, func(l line.Line) { console <- bench.Line(l) })
 	if err != nil {
-		return fmt.Errorf("open the Wio LTE: %w", err)
-	}
-	wait, cancel := d.opts.Clock.WithTimeout(ctx, greetWithin)
-	defer cancel()
-	model, err := c.Hello(wait)
-	if err != nil {
-		return errors.Join(fmt.Errorf("greet the Wio LTE on %s: %w", path, err), c.Close())
+		return err
 	}
 	d.client, d.model = c, model
 	return nil
