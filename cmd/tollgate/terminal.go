@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -104,7 +105,7 @@ func eventText(e trace.Event) string {
 	if e.Name == "" || e.Text == "" {
 		return e.Name + e.Text
 	}
-	return e.Name + ": " + e.Text
+	return strings.TrimSuffix(e.Name, ":") + ": " + e.Text // a verb without an argument ends in a colon itself
 }
 
 // clear takes the line of the step under way back.
