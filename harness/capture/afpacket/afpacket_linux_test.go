@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -299,6 +300,60 @@ func TestLoopback(t *testing.T) {
 	require.Len(t, got.all, 1)
 	require.NoError(t, s.Close())
 	require.NoError(t, tap.Close())
+}
+
+// TestRawIP: an interface without Ethernet gives frames that begin with their IP header, and its filter knows that.
+func TestRawIP(t *testing.T) {
+	lab.Require(t)
+	if _, err := os.Stat("/dev/net/tun"); err != nil {
+		t.Skip("needs tun interfaces: ", err)
+	}
+	in := lab.New(t, "tun")
+	var tun *os.File
+	require.NoError(t, in.Do(func() error {
+		fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		req, err := unix.NewIfreq("t0")
+		if err != nil {
+			return err
+		}
+		req.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
+		tun = os.NewFile(uintptr(fd), "tun")
+		return unix.IoctlIfreq(fd, unix.TUNSETIFF, req)
+	}))
+	defer func() { require.NoError(t, tun.Close()) }()
+	in.IP("link", "set", "t0", "up")
+	takesGRE, err := filter.New(filter.Options{Words: []string{filter.GRE}})
+	require.NoError(t, err)
+	var got frames
+	tap, err := afpacket.New(afpacket.Options{Interface: "t0", Filter: takesGRE})
+	require.NoError(t, err)
+	require.NoError(t, in.Do(func() error { return tap.Start(limited(t), got.take) }))
+	wanted := gre("text")[14:]
+	other := bytes.Clone(wanted)
+	other[9] = unix.IPPROTO_TCP
+	for _, b := range [][]byte{other, wanted} {
+		_, err := tun.Write(b)
+		require.NoError(t, err)
+	}
+	require.Eventually(t, func() bool { return tap.Stats().Received == 1 }, within, time.Millisecond)
+	require.NoError(t, tap.Flush(limited(t)))
+	require.NoError(t, tap.Close())
+	require.Equal(t, wanted, got.all[0].Data)
+	require.Equal(t, pcap.LinkRaw, got.all[0].Link)
+}
+
+// TestNotes: an interface that joins segments is told of, with the command that ends it.
+func TestNotes(t *testing.T) {
+	lab.Require(t, "ethtool")
+	c := newCable(t, 1500)
+	for state, want := range map[string]string{"off": "[]", "on": "[m0 joins TCP segments (generic receive offload): a captured packet may stand for several, which figures on the air count; `sudo ethtool -K m0 gro off` shows them as they came]"} {
+		out, err := c.near.Command("ethtool", "-K", "m0", "gro", state).CombinedOutput()
+		require.NoError(t, err, string(out))
+		require.Equal(t, want, fmt.Sprint(c.start(t, afpacket.Options{}, func(pcap.Record) {}).Notes()))
+	}
 }
 
 // TestOutages: the interface goes down, its other end does, it vanishes and another of its name comes. Each is told, and
