@@ -51,6 +51,7 @@ func lintScenario(file string, data []byte) (*scenario.Scenario, error) {
 	}
 	all := mistakes{}
 	all.add(err)
+	all.add(catalog.CheckWant(s.Device))
 	_, _, err = prepare(s, catalog.AbilitiesOf(s.Device), nil)
 	return s, all.with(err)
 }
