@@ -61,7 +61,9 @@ type Event struct {
 
 // Count is what the carrier counted for the device.
 type Count struct {
-	At      time.Time // the carrier's clock, of the last sample counted in
+	At time.Time // the carrier's clock, of the last sample counted in
+	// Wide says that the first sample's period may begin before the time asked for: then what passed before is counted too.
+	Wide    bool
 	Packets flow.Both[uint64]
 	Bytes   flow.Both[uint64]
 }

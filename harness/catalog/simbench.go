@@ -15,6 +15,9 @@ import (
 	"github.com/tollgate-iot/tollgate/harness/sim/api"
 )
 
+// statsEvery is how long the periods are in which the simulated carrier counts.
+const statsEvery = time.Second
+
 // simTap is the name of the simulated bench's tap.
 const simTap = "mirror"
 
@@ -39,7 +42,7 @@ func openSim(want scenario.DeviceWant, options string) (*bench.Bench, error) {
 		return nil, &BrokenError{SimName, err}
 	}
 	config.api.Hold = world.Hold
-	config.api.StatsEvery = time.Second // what the last second carried must be counted when the run ends
+	config.api.StatsEvery = statsEvery // what the last second carried must be counted when the run ends
 	server, err := api.Serve(world.Carrier(), config.api)
 	if err != nil {
 		return nil, &BrokenError{SimName, errors.Join(err, world.Close())}
@@ -57,6 +60,7 @@ func simParts(b *bench.Bench, world *sim.World, server *api.Server) error {
 	carrier, err := soracom.New(soracom.Options{
 		SIM: world.Carrier().SIMs()[0].Info().IMSI, Endpoint: server.URL(), Clock: b.Clock,
 		Credentials: soracom.Credentials{AuthKeyID: keys.AuthKeyID, AuthKey: keys.AuthKey},
+		StatsEvery:  statsEvery,
 	})
 	if err != nil {
 		return err

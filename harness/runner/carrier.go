@@ -140,7 +140,7 @@ func (c *carrier) reconcile(ctx context.Context, t *trace.Trace) {
 		}
 		settled := try > 1 && count == before && !count.At.Add(statsGrain).Before(last)
 		if settled || !count.At.Before(last) {
-			t.Evidence.Carrier = &trace.CarrierCount{Packets: count.Packets, Bytes: count.Bytes}
+			t.Evidence.Carrier = &trace.CarrierCount{Packets: count.Packets, Bytes: count.Bytes, Wide: count.Wide}
 			return
 		}
 		before = count

@@ -103,15 +103,18 @@ func (t *Trace) evidence() (holes []Hole, proofs, doubts []string) {
 			proofs = append(proofs, m.Whole)
 		}
 	}
-	if proof != "" && len(holes) == 0 {
+	more, agreed, earlier := t.reconcile()
+	if proof != "" && len(holes) == 0 && earlier == "" {
 		proofs = append(proofs, proof)
 	}
-	h, proof := t.reconcile()
-	if h != nil {
-		holes = append(holes, *h)
+	if more != nil {
+		holes = append(holes, *more)
 	}
-	if proof != "" {
-		proofs = append(proofs, proof)
+	if agreed != "" {
+		proofs = append(proofs, agreed)
+	}
+	if earlier != "" {
+		doubts = append(doubts, earlier)
 	}
 	return holes, proofs, doubts
 }
@@ -177,24 +180,29 @@ func tapProof(taps []TapEvidence) string {
 }
 
 // reconcile compares the carrier's count of packets with the tap's, as the air carried them.
-func (t *Trace) reconcile() (*Hole, string) {
+//
+// It gives what is missing by that, or the proof that nothing is, or why neither is known: what was counted beyond what
+// the tap saw may have passed before the run, where the carrier's periods reach back so far.
+func (t *Trace) reconcile() (more *Hole, agreed, earlier string) {
 	count := t.Evidence.Carrier
 	if count == nil {
-		return nil, ""
+		return nil, "", ""
 	}
 	tally := t.deviceTally()
 	seen := flow.Both[uint64]{tally[flow.Up].AirPackets, tally[flow.Down].AirPackets}
 	for d := range seen {
 		if count.Packets[d] > seen[d] {
-			n := count.Packets[d] - seen[d]
-			return &Hole{Kind: HoleCarrier, Flow: -1, Dir: flow.Direction(d), Packets: n,
-				Reason: fmt.Sprintf("the carrier counted %s %s, the tap saw %s", packets(count.Packets[d]), flow.Direction(d), Thousands(seen[d]))}, ""
+			told := fmt.Sprintf("the carrier counted %s %s, the tap saw %s", packets(count.Packets[d]), flow.Direction(d), Thousands(seen[d]))
+			if count.Wide {
+				return nil, "", told + ", and the carrier's periods reach back before the run"
+			}
+			return &Hole{Kind: HoleCarrier, Flow: -1, Dir: flow.Direction(d), Packets: count.Packets[d] - seen[d], Reason: told}, "", ""
 		}
 	}
 	if seen == count.Packets && t.sameBytes(count.Bytes) && seen[flow.Up]+seen[flow.Down] > 0 {
-		return nil, fmt.Sprintf("the carrier counted the same: %s up, %s down", packets(seen[flow.Up]), Thousands(seen[flow.Down]))
+		return nil, fmt.Sprintf("the carrier counted the same: %s up, %s down", packets(seen[flow.Up]), Thousands(seen[flow.Down])), ""
 	}
-	return nil, ""
+	return nil, "", ""
 }
 
 // sameBytes says whether the carrier's bytes are those of the run's account, where it told any.

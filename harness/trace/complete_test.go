@@ -62,6 +62,8 @@ func TestCompletenessOfARun(t *testing.T) {
 		"carrier agrees on bytes": {Trace{Capture: unproven(), Account: Soracom, Evidence: Evidence{Carrier: &CarrierCount{Packets: flow.Both[uint64]{10, 8}, Bytes: flow.Both[uint64]{1134, 1220}}}}, Whole, "counted the same"},
 		"carrier's bytes differ":  {Trace{Capture: unproven(), Account: Wire, Evidence: Evidence{Carrier: &CarrierCount{Packets: flow.Both[uint64]{10, 8}, Bytes: flow.Both[uint64]{1134, 1220}}}}, Unproven, "payload only"},
 		"carrier counts more":     {Trace{Capture: unproven(), Evidence: Evidence{Carrier: &CarrierCount{Packets: flow.Both[uint64]{10, 9}}}}, Broken, "9 packets down, the tap saw 8"},
+		"carrier counts wide":     {Trace{Capture: unproven(), Evidence: Evidence{Taps: []TapEvidence{goodTap()}, Carrier: &CarrierCount{Packets: flow.Both[uint64]{10, 9}, Wide: true}}}, Unproven, "the tap saw 8, and the carrier's periods reach back before the run"},
+		"wide, and the same":      {Trace{Capture: unproven(), Evidence: Evidence{Carrier: &CarrierCount{Packets: flow.Both[uint64]{10, 8}, Wide: true}}}, Whole, "counted the same"},
 		"carrier counts less":     {Trace{Capture: unproven(), Evidence: Evidence{Carrier: &CarrierCount{Packets: flow.Both[uint64]{9, 8}}}}, Unproven, "payload only"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -220,6 +220,8 @@ type Outage struct {
 type CarrierCount struct {
 	Packets flow.Both[uint64] `json:"packets"`
 	Bytes   flow.Both[uint64] `json:"bytes"`
+	// Wide says that the carrier's periods reach back before the run: it may have counted earlier packets too.
+	Wide bool `json:"wide,omitempty"`
 }
 
 // Trace is one run's record. For a bare capture only Capture and Account are set.

@@ -90,7 +90,7 @@ func FuzzAnswers(f *testing.F) {
 		}
 		var samples []airStats
 		if json.Unmarshal(body, &samples) == nil {
-			sum(samples)
+			sum(samples, time.Time{}, time.Minute)
 		}
 	})
 }

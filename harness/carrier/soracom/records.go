@@ -107,7 +107,7 @@ type airStats struct {
 
 // Stats implements bench.Carrier: the sum over all speed classes of the samples that the carrier gives for the time.
 // It counts in periods of about five minutes, gives every period that from or to is in as a whole, and writes one when
-// it is over: so the sum can hold more than passed between the two, and lacks what passed since the last sample (At).
+// it is over: so the sum can hold more than passed between the two (Wide), and lacks what passed since the last sample (At).
 func (c *Carrier) Stats(ctx context.Context, from, to time.Time) (bench.Count, error) {
 	query := url.Values{
 		"from": {strconv.FormatInt(from.Unix(), 10)}, "to": {strconv.FormatInt(to.Unix(), 10)}, "period": {"minutes"},
@@ -119,15 +119,17 @@ func (c *Carrier) Stats(ctx context.Context, from, to time.Time) (bench.Count, e
 	if err != nil {
 		return bench.Count{}, err
 	}
-	return sum(samples), nil
+	return sum(samples, from, c.statsEvery), nil
 }
 
-func sum(samples []airStats) bench.Count {
+// sum adds samples up, of periods so long. Times are whole seconds there, so that one second more or less is none.
+func sum(samples []airStats, from time.Time, every time.Duration) bench.Count {
 	var out bench.Count
 	for _, s := range samples {
 		if at := time.Unix(s.UnixTime, 0).UTC(); at.After(out.At) {
 			out.At = at
 		}
+		out.Wide = out.Wide || time.Unix(s.UnixTime, 0).Add(time.Second-every).Before(from.Truncate(time.Second))
 		for _, t := range s.Traffic {
 			out.Packets[flow.Up] += t.UpPackets
 			out.Packets[flow.Down] += t.DownPackets

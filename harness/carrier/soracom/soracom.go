@@ -43,6 +43,8 @@ type Options struct {
 	Budget *Budget
 	// HTTPTimeout is for one exchange, on the wall's clock; 30 s where 0.
 	HTTPTimeout time.Duration
+	// StatsEvery is how long the periods are in which the carrier counts; 5 minutes where 0, as on the real service.
+	StatsEvery time.Duration
 	// Getenv looks environment variables up; os.Getenv where nil.
 	Getenv func(string) string
 }
@@ -54,9 +56,11 @@ type Carrier struct {
 	base   string // "https://api.soracom.io/v1"
 	clock  bench.Clock
 	budget *Budget
-	http   *http.Client
-	own    *http.Transport
-	creds  Credentials
+	// statsEvery is how long the periods are in which it counts.
+	statsEvery time.Duration
+	http       *http.Client
+	own        *http.Transport
+	creds      Credentials
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -97,7 +101,7 @@ func New(o Options) (*Carrier, error) {
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	c := &Carrier{
-		sim: o.SIM, path: resource, base: base, clock: o.Clock, budget: o.Budget, creds: profile.Credentials, own: transport,
+		sim: o.SIM, path: resource, base: base, clock: o.Clock, budget: o.Budget, statsEvery: cmp.Or(o.StatsEvery, 5*time.Minute), creds: profile.Credentials, own: transport,
 		signing: make(chan struct{}, 1),
 		http: &http.Client{
 			Transport: transport,
