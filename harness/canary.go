@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tollgate-iot/tollgate/harness/flow"
@@ -54,7 +55,7 @@ func canaries(timeline []trace.Event) []span {
 		switch {
 		case e.Kind == trace.EventCarrier && e.Name == "canary" && e.State == "begin":
 			sent = e.Time
-		case e.Kind == trace.EventTap && (e.State == "canary" || e.State == "canary missed") && !sent.IsZero():
+		case e.Kind == trace.EventTap && strings.HasPrefix(e.State, "canary") && !sent.IsZero():
 			out = append(out, span{sent.UnixNano(), e.Time.UnixNano()})
 		}
 	}

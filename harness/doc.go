@@ -27,6 +27,7 @@
 //	   harness/capture/hub       one tap of a whole network, shared: each run gets the packets of its device
 //	   harness/capture/pipe      a tap: a capture stream from a named pipe, standard input or a command
 //	   harness/capture/file      a tap: a capture file, replayed at once or at its own pace
+//	   harness/capture/peek      a tap: the carrier's own packet capture sessions, read when they end
 //	   harness/capture/ssh       a tap: tcpdump on another host, by the user's own ssh
 //	   harness/capture/socket    a tap: VXLAN on a UDP socket, GRE on a raw one, sent to this host
 //	   harness/sim               the simulated bench; sim/api answers the carrier's HTTP API for it

@@ -69,6 +69,7 @@ var rooms = []room{
 	{4, "harness/capture/lab", "network namespaces with real kernels in them, for the tests of drivers", support},
 	{4, "harness/capture/file", "driver: a capture file, replayed", 0},
 	{4, "harness/capture/hub", "one tap shared by the runs of many devices: each gets its own packets", 0},
+	{4, "harness/capture/peek", "driver: the carrier's own packet capture sessions", 0},
 	{4, "harness/capture/pipe", "driver: a capture that arrives as a stream", 0},
 	{4, "harness/capture/ssh", "driver: tcpdump on another host, by the user's own ssh", 0},
 	{4, "harness/capture/socket", "driver: a mirror that sends to this host, on a UDP or a raw socket", 0},

@@ -50,6 +50,7 @@ var taps = map[string]tapDriver{
 	"afpacket": tapOf(afpacketObject(), openAFPacket),
 	"file":     tapOf(fileObject(), openFile),
 	"gre":      tapOf(greObject(), openGRE),
+	peekDriver: tapOf(peekObject(), openPeek),
 	"pipe":     tapOf(pipeObject(), openPipe),
 	"ssh":      tapOf(sshObject(), openSSH),
 	"vxlan":    tapOf(vxlanObject(), openVXLAN),
@@ -111,7 +112,7 @@ func (o Options) inventory() (*bench.Inventory, error) {
 
 // Abilities says what an open bench can do, for planning.
 func Abilities(b *bench.Bench) plan.Abilities {
-	a := plan.Abilities{Device: b.DevName, Model: b.Model, Driver: b.Driver, Tap: len(b.Taps) > 0, NoConsole: devices[b.Driver].noConsole}
+	a := plan.Abilities{Device: b.DevName, Model: b.Model, Driver: b.Driver, Tap: len(b.Taps) > 0, Deferred: allDeferred(b.Taps), NoConsole: devices[b.Driver].noConsole}
 	if b.Device != nil {
 		a.Verbs = b.Device.Verbs()
 	}

@@ -33,6 +33,7 @@ func Inventory(file string, data []byte) (*bench.Inventory, error) {
 	for i := range inv.Taps {
 		checkTap(&errs, &inv.Taps[i])
 	}
+	checkPeek(&errs, inv)
 	if err := errs.Err(); err != nil {
 		return nil, err
 	}

@@ -39,14 +39,17 @@ func List(name string) (*Parts, error) {
 // a file or an option.
 func Find(want scenario.DeviceWant, o Options) (plan.Abilities, error) {
 	if o.simulated() {
-		if _, err := parseSim(o.Sim); err != nil {
+		config, err := parseSim(o.Sim)
+		if err != nil {
 			return plan.Abilities{}, err
 		}
 		model, err := simModel(want)
 		if err != nil {
 			return plan.Abilities{}, err
 		}
-		return deviceAbilities(model, model, simulated[model].driver, true), nil
+		a := deviceAbilities(model, model, simulated[model].driver, true)
+		a.Deferred = config.peek
+		return a, nil
 	}
 	inv, err := o.inventory()
 	if err != nil {
@@ -70,6 +73,7 @@ func readInventory(file string) (*bench.Inventory, error) {
 // partAbilities is what a device of an inventory can do.
 func partAbilities(inv *bench.Inventory, d *bench.DevicePart) plan.Abilities {
 	a := deviceAbilities(d.Name, d.Model(), d.Driver, len(inv.Taps) > 0)
+	a.Deferred = deferredTaps(inv)
 	if d.Carrier == "" {
 		a.Carrier, a.Events = nil, nil
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tollgate-iot/tollgate/harness/bench"
+	"github.com/tollgate-iot/tollgate/harness/capture/peek"
 	"github.com/tollgate-iot/tollgate/harness/capture/pipe"
 	"github.com/tollgate-iot/tollgate/harness/carrier/soracom"
 	"github.com/tollgate-iot/tollgate/harness/scenario"
@@ -49,13 +50,13 @@ func openSim(want scenario.DeviceWant, options string) (*bench.Bench, error) {
 	}
 	b := &bench.Bench{Name: SimName, Clock: world.Clock(), Model: model, Driver: kind.driver,
 		DevName: model + " " + world.Firmware(), Close: func() error { return errors.Join(server.Close(), world.Close()) }}
-	if err := simParts(b, world, server); err != nil {
+	if err := simParts(b, world, server, config.peek); err != nil {
 		return nil, &BrokenError{SimName, errors.Join(err, b.Close())}
 	}
 	return b, nil
 }
 
-func simParts(b *bench.Bench, world *sim.World, server *api.Server) error {
+func simParts(b *bench.Bench, world *sim.World, server *api.Server, atCarrier bool) error {
 	keys := server.Credentials()
 	carrier, err := soracom.New(soracom.Options{
 		SIM: world.Carrier().SIMs()[0].Info().IMSI, Endpoint: server.URL(), Clock: b.Clock,
@@ -65,7 +66,12 @@ func simParts(b *bench.Bench, world *sim.World, server *api.Server) error {
 	if err != nil {
 		return err
 	}
-	tap, err := pipe.New(pipe.Options{Name: simTap, Reader: world.Mirror()})
+	var tap bench.Tap
+	if atCarrier {
+		tap, err = peek.New(peek.Options{Name: peekDriver, Carrier: carrier, Clock: b.Clock})
+	} else {
+		tap, err = pipe.New(pipe.Options{Name: simTap, Reader: world.Mirror()})
+	}
 	if err != nil {
 		return errors.Join(err, carrier.Close())
 	}

@@ -16,6 +16,7 @@ import (
 type simConfig struct {
 	world sim.Options
 	api   api.Options
+	peek  bool // the tap is the carrier's, not the mirror's
 }
 
 // simOption is one name of --sim.
@@ -30,6 +31,7 @@ var simOptions = []simOption{
 	{"speed", "60", "how many seconds of the bench pass in one of yours while nothing happens; 1 is real time", setSpeed},
 	{"seed", "1", "makes what is left to chance come out the same again", setSeed},
 	{"mirror", "gre|vxlan", "how the mirror wraps packets", setWrapping},
+	{"tap", "mirror|peek", "where packets are captured: at the mirror's end, or by the carrier's packet capture session", setTap},
 	{"mirror_sequence", "true", "GRE sequence numbers, which prove a capture whole", flag(func(c *simConfig) *bool { return &c.world.Mirror.Sequence })},
 	{"mirror_join", "true", "the mirror joins full segments that follow each other, as SORACOM's does", flag(func(c *simConfig) *bool { return &c.world.Mirror.Join })},
 	{"mirror_loss", "0.05", "share of the packets that the mirror loses", share(func(c *simConfig) *float64 { return &c.world.Mirror.Loss })},
@@ -152,6 +154,14 @@ func setWrapping(c *simConfig, value string) error {
 	if c.world.Mirror.Wrapping != sim.GRE && c.world.Mirror.Wrapping != sim.VXLAN {
 		return fmt.Errorf("write gre or vxlan")
 	}
+	return nil
+}
+
+func setTap(c *simConfig, value string) error {
+	if value != "mirror" && value != peekDriver {
+		return fmt.Errorf("write mirror or peek")
+	}
+	c.peek = value == peekDriver
 	return nil
 }
 

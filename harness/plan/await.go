@@ -41,6 +41,9 @@ func (b *builder) await(out *Step, s *scenario.Step, in scope) {
 
 // needTap refuses what can't be seen: an await that nothing could end would end as the device's failure.
 func (b *builder) needTap(at scenario.Pos, what string) {
+	if b.can.Tap && b.can.Deferred {
+		b.errs.Addf(at, "%s needs packets while the run goes on, and every tap that sees device %q gives its packets when the run ends (peek): add another tap to the bench file, or await an event or a console line", what, b.can.Device)
+	}
 	if !b.can.Tap && !b.can.Unknown {
 		b.errs.Addf(at, "%s needs a tap, and the bench has none that sees device %q: add one to the bench file, or await an event or a console line", what, b.can.Device)
 	}

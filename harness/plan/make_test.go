@@ -129,8 +129,9 @@ func TestMakeEverything(t *testing.T) {
 
 func TestMakeErrors(t *testing.T) {
 	head := "name: x\nsteps:\n  - " // a step's keys begin in line 3, column 5
-	noTap, noCarrier, noConsole := abilities(), abilities(), abilities()
+	noTap, deferred, noCarrier, noConsole := abilities(), abilities(), abilities(), abilities()
 	noTap.Tap = false
+	deferred.Deferred = true
 	noCarrier.Carrier, noCarrier.Events = nil, nil
 	noConsole.NoConsole = true
 	for _, c := range []struct {
@@ -186,6 +187,8 @@ func TestMakeErrors(t *testing.T) {
 		{"condition", head + "wait: 1s\n    when: a = b\n", abilities(), nil, `f.yaml:4:11: when: "a = b" is not a condition: write ${x}, ${x} == y or ${x} != y`},
 		{"unknown in a condition", head + "wait: 1s\n    when: ${a} == b\n", abilities(), nil, `f.yaml:4:11: ${a}: unknown variable: there is none`},
 		{"quiet unseen", head + "await: {quiet: 1s}\n", noTap, nil, `f.yaml:3:12: await quiet needs a tap, and the bench has none that sees device "board-1": add one to the bench file, or await an event or a console line`},
+		{"quiet at the end", head + "await: {quiet: 1s}\n", deferred, nil, `f.yaml:3:12: await quiet needs packets while the run goes on, and every tap that sees device "board-1" gives its packets when the run ends (peek)`},
+		{"mqtt at the end", head + "await: {mqtt: publish}\n", deferred, nil, `f.yaml:3:12: await mqtt needs packets while the run goes on`},
 		{"packet unseen", head + "await: {packet: {direction: up}}\n", noTap, nil, `f.yaml:3:12: await packet needs a tap`},
 		{"mqtt unseen", head + "await: {mqtt: puback}\n", noTap, nil, `f.yaml:3:12: await mqtt needs a tap`},
 		{"quiet too long", head + "await: {quiet: 90s}\n    within: 60s\n", abilities(), nil, `f.yaml:4:13: within 1m can't be: the silence alone takes 1m30s`},

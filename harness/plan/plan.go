@@ -53,6 +53,8 @@ type Abilities struct {
 	Carrier []VerbSpec // carrier.…; empty where there is no carrier
 	Events  []string   // carrier events that can be awaited
 	Tap     bool       // packets can be awaited and judged
+	// Deferred says that packets come when the run ends: they can be judged and not awaited.
+	Deferred bool
 	// NoConsole says that the device has no console: patterns on its lines are refused.
 	NoConsole bool
 	// Unknown says that no bench is known, as when files are checked without one: verbs, their arguments and what can

@@ -192,6 +192,10 @@ func (r *run) canary(ctx context.Context, place canaryPlace) bool {
 // until the bench's clock and this machine's both say that it is late: on a bench that runs faster than the wall, a few
 // seconds are too short for this machine's scheduler. A device need not answer.
 func (r *run) awaitCanary(ctx context.Context, address netip.Addr, since time.Time) {
+	if !r.wire.live() { // nobody looks before the run's end: it has as long as the device's answer
+		_ = r.bench.Clock.Sleep(ctx, answerTime)
+		return
+	}
 	wall := time.Now().Add(r.opts.Settle)
 	for {
 		pinged, answered := r.wire.allPingedSince(address, since)
@@ -203,19 +207,29 @@ func (r *run) awaitCanary(ctx context.Context, address netip.Addr, since time.Ti
 	}
 }
 
-// canarySeen notes for each tap what became of a canary.
+// canarySeen notes for each tap what became of a canary; of a deferred one that is not known yet.
 func (w *wire) canarySeen(place canaryPlace, address netip.Addr, since time.Time) {
+	w.canaries = append(w.canaries, sentCanary{place, address, since, w.clock.Now()})
 	for _, t := range w.tapped {
+		if isDeferred(t.tap) {
+			w.tapEvent(t, "canary sent", "")
+			continue
+		}
 		seen, _ := w.pingedSince(t, address, since)
-		if place == beforeSteps {
-			t.evidence.CanaryBefore = seen
-		} else {
-			t.evidence.CanaryAfter = seen
-		}
-		state := "canary"
-		if !seen {
-			state = "canary missed"
-		}
-		w.tapEvent(t, state, "")
+		w.canaryOf(t, place, seen, time.Time{})
 	}
+}
+
+// canaryOf notes what became of a canary at a tap, at a time; now where that is zero.
+func (w *wire) canaryOf(t *tapped, place canaryPlace, seen bool, at time.Time) {
+	if place == beforeSteps {
+		t.evidence.CanaryBefore = seen
+	} else {
+		t.evidence.CanaryAfter = seen
+	}
+	state := "canary"
+	if !seen {
+		state = "canary missed"
+	}
+	w.record.note(trace.Event{Time: at, Kind: trace.EventTap, Name: t.tap.Name(), State: state})
 }

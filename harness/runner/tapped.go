@@ -16,6 +16,7 @@ type tapped struct {
 	clock    tapClock
 	pinged   map[netip.Addr]int64 // time of the last ICMP packet to an address
 	answered map[netip.Addr]int64 // time of the last ICMP packet from an address
+	pings    []seenPing           // all ICMP packets, of a deferred tap
 }
 
 func newTapped(tap bench.Tap, place string) *tapped {
@@ -31,6 +32,7 @@ func (t *tapped) ping(p *packet.Packet) {
 	from, to := p.Src.Netip(), p.Dst.Netip()
 	t.answered[from] = max(t.answered[from], p.Time)
 	t.pinged[to] = max(t.pinged[to], p.Time)
+	t.keepPing(p)
 }
 
 // tapPlaces says where a bench's taps are.
@@ -51,10 +53,13 @@ func (w *wire) pingedSince(t *tapped, a netip.Addr, since time.Time) (pinged, an
 	return isTo && to >= since.UnixNano(), isFrom && from >= since.UnixNano()
 }
 
-// allPingedSince says whether every tap saw an ICMP packet to the address at or after a time, and one from it.
+// allPingedSince says whether every live tap saw an ICMP packet to the address at or after a time, and one from it.
 func (w *wire) allPingedSince(a netip.Addr, since time.Time) (pinged, answered bool) {
-	pinged, answered = true, true
+	pinged, answered = w.live(), w.live()
 	for _, t := range w.tapped {
+		if isDeferred(t.tap) {
+			continue
+		}
 		to, from := w.pingedSince(t, a, since)
 		pinged, answered = pinged && to, answered && from
 	}

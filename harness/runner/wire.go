@@ -26,6 +26,8 @@ type wire struct {
 	taps   []bench.Tap
 	places map[string]string
 	tapped []*tapped // those that were started, in the order of taps
+	// canaries are those sent so far; of the run's own goroutine alone.
+	canaries []sentCanary
 
 	recorder *recording.Recorder
 	*sifting
@@ -302,8 +304,11 @@ func (w *wire) oriented(s sighting) sighting {
 	return s
 }
 
-// blind says why the taps see nothing more, nil while they capture.
+// blind says why the taps see nothing, nil while they capture.
 func (w *wire) blind() error {
+	if err := w.unseen(); err != nil {
+		return err
+	}
 	for _, t := range w.tapped {
 		if err := t.tap.Err(); err != nil {
 			return fmt.Errorf("tap %s ended by itself: %w", t.tap.Name(), err)
@@ -338,23 +343,33 @@ func (w *wire) deaf(since time.Time) (last time.Time, err error) {
 	return last, err
 }
 
-// flush waits until all that reached the taps has been taken.
+// flush waits until all that reached the live taps has been taken.
 func (w *wire) flush(ctx context.Context) {
 	ctx, cancel := w.clock.WithTimeout(ctx, flushTime)
 	defer cancel()
 	for _, t := range w.tapped {
-		err := t.tap.Flush(ctx)
-		t.evidence.Flushed = err == nil && t.tap.Err() == nil
-		if err != nil && t.evidence.Error == "" {
-			t.evidence.Error = w.record.mask(fmt.Sprintf("flush: %v", err))
+		if !isDeferred(t.tap) {
+			w.flushTap(ctx, t)
 		}
 	}
 	w.recorder.Flush()
 }
 
+// flushTap flushes a tap. That it can't be while an outage lasts is told by the outage.
+func (w *wire) flushTap(ctx context.Context, t *tapped) {
+	err := t.tap.Flush(ctx)
+	t.evidence.Flushed = err == nil && t.tap.Err() == nil
+	all := outages(t.tap)
+	lasting := len(all) > 0 && all[len(all)-1].To.IsZero()
+	if err != nil && t.evidence.Error == "" && !lasting {
+		t.evidence.Error = w.record.mask(fmt.Sprintf("flush: %v", err))
+	}
+}
+
 // finish flushes the taps for the last time and tells what state they are in.
 func (w *wire) finish(ctx context.Context) {
 	w.flush(ctx)
+	w.flushDeferred(ctx)
 	for _, t := range w.tapped {
 		for _, o := range outages(t.tap) {
 			w.record.note(trace.Event{Time: o.From, Kind: trace.EventTap, Name: t.tap.Name(), State: "outage", Text: o.Cause})

@@ -65,8 +65,12 @@ func (s *sink) got() []string {
 	return append([]string{}, s.texts...)
 }
 
-// Tap holds a tap to the promises of bench.Tap.
+// Tap holds a tap to the promises of bench.Tap, a bench.Deferred one to those that it makes.
 func Tap(t *testing.T, fixture func(t *testing.T) TapFixture) {
+	if _, ok := fixture(t).Tap.(bench.Deferred); ok {
+		deferredTap(t, fixture)
+		return
+	}
 	start := func(t *testing.T) (TapFixture, *sink) {
 		t.Helper()
 		f := fixture(t)

@@ -160,8 +160,8 @@ func (a *API) createCapture(w http.ResponseWriter, r *http.Request, _ kind, s SI
 		return
 	}
 	capturer, ok := s.(Capturer)
-	if !ok || s.Info().Session == nil {
-		fail(w, http.StatusBadRequest, codeOffline, "The specified subscriber is offline")
+	if !ok {
+		fail(w, http.StatusBadRequest, codeBadRequest, "Failed to create a packet capture session for the specified SIM")
 		return
 	}
 	c := &a.captures
