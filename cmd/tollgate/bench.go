@@ -32,7 +32,7 @@ port opens, the carrier answers. Nothing is cut and no verb is carried out.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.testBench(cmd, f) },
 	}
 	cmd.PersistentFlags().StringVar(&f.bench, "bench", "", "inventory `FILE` of a real bench (default: the simulated one)")
-	test.Flags().StringVar(&f.sim, "sim", "", "how the simulated bench behaves, see `tollgate run --help`")
+	test.Flags().StringVar(&f.sim, "sim", "", "how the simulated bench behaves, as `NAME=VALUE,…`: see tollgate run --help")
 	cmd.AddCommand(test)
 	return cmd
 }

@@ -28,6 +28,7 @@ func (f *readFlags) register(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&f.devices, "device", nil, "who is a device: `ADDR|CIDR`, may be repeated (default: whoever opened the flows)")
 	flags.StringVar(&f.account, "account", "", "how bytes are counted: wire (the default), soracom, or `NAME=wire+36up+4down`, your own by bytes added to each packet")
 	flags.UintSliceVar(&f.ports, "vxlan-port", nil, "a UDP `PORT` that carries VXLAN beside 4789; may be repeated")
+	flags.Lookup("vxlan-port").DefValue = "" // none is no list to show
 	flags.BoolVar(&f.sameMirror, "same-mirror", false, "the same conversation in several tunnels is one, mirrored several times")
 }
 

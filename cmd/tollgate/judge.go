@@ -30,7 +30,8 @@ func (a *app) judgeCommand() *cobra.Command {
 		Short: "Judge a saved run, or any capture",
 		Long: `Judge a saved run or any capture by expectations: files, or built-in names (wio-lte/http).
 
-Built-in expectations are about a window of a run; --window says that a capture is that window.
+Built-in expectations are about one window of a run: a capture of no run stands for it as a whole. Where expectations speak
+of several windows --window says which of them a capture is.
 
 A run directory is judged by its own expectations unless others are named, and gives the findings that the run gave,
 byte for byte. Nothing in it is changed. A capture is a file or - for standard input, pcap or pcapng, plain or compressed.`,

@@ -41,7 +41,7 @@ Without --bench the simulated bench is used: no hardware, no root, no network.
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.bench, "bench", "", "inventory `FILE` of a real bench (default: the simulated one)")
-	flags.StringVar(&f.sim, "sim", "", "how the simulated bench behaves: `NAME=VALUE,…`, see above")
+	flags.StringVar(&f.sim, "sim", "", "how the simulated bench behaves, as `NAME=VALUE,…`: see above")
 	flags.StringVar(&f.out, "out", "runs", "make run directories in `DIR`")
 	flags.StringVar(&f.keep, "keep", string(harness.KeepDevice), "which packets capture.pcapng keeps: `device`, those of the device, or mirror, other devices' too")
 	flags.StringArrayVar(&f.vars, "var", nil, "set a variable of the scenario, `NAME=VALUE`; may be repeated")

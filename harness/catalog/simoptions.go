@@ -53,7 +53,7 @@ func SimHelp() string {
 	var b strings.Builder
 	b.WriteString("The simulated bench behaves as --sim says, names and values joined by commas:\n")
 	for _, o := range simOptions {
-		fmt.Fprintf(&b, "  %-34s %s\n", o.name+"="+o.value, o.doc)
+		fmt.Fprintf(&b, "  %-36s %s\n", o.name+"="+o.value, o.doc)
 	}
 	return strings.TrimSuffix(b.String(), "\n")
 }
