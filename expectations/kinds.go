@@ -46,7 +46,7 @@ var kinds = sync.OnceValue(func() []kind {
 		teardownKind(), resetsKind(), retransmissionsKind(),
 		dnsKind(), destinationsKind(), tlsKind(), mqttKind(),
 		quietKind(), durationKind(), gapKind(), timeKind(),
-		reconnectKind(), carrierKind(),
+		reconnectKind(), carrierKind(), sameAtKind(),
 	}
 })
 

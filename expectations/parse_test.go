@@ -47,7 +47,7 @@ wio-lte/x.yaml:9:18: for: "60" has no unit: write 60s, 2m, 500ms
 wio-lte/x.yaml:10:16: teardown[0]: unknown way to end "clan": did you mean "clean"?
 wio-lte/x.yaml:11:18: names: the list is empty
 wio-lte/x.yaml:12:20: version: "1.9" is not a TLS version: write 1.0, 1.1, 1.2 or 1.3
-wio-lte/x.yaml:13:5: the claim says nothing: one of packets, bytes, flows, phases, teardown, resets, retransmissions, dns, destinations, tls, mqtt, quiet, duration, gaps, time, reconnect, carrier is missing
+wio-lte/x.yaml:13:5: the claim says nothing: one of packets, bytes, flows, phases, teardown, resets, retransmissions, dns, destinations, tls, mqtt, quiet, duration, gaps, time, reconnect, carrier, same_at is missing
 wio-lte/x.yaml:14:14: packets: the range 6..4 is empty: write 4..6
 wio-lte/x.yaml:15:5: "bytes" beside "packets": these are two claims, write each as its own item of the list
 wio-lte/x.yaml:16:20: destinations[0]: ":99999" has no port from 1 to 65535 after its colon
