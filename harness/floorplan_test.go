@@ -118,7 +118,7 @@ var modules = []struct {
 	{"github.com/creack/pty", []string{"harness/sim"}, "the simulated board's end of a serial line"},
 	{"gvisor.dev/gvisor", []string{"harness/sim"}, "the simulated device's and servers' TCP/IP; no judgement may rest on somebody's stack"},
 	{"github.com/klauspost/compress", []string{"harness/pcap"}, "compressed captures"},
-	{"golang.org/x/net/dns/dnsmessage", []string{"harness/flow", "harness/packet", "harness/sim", "fixtures/synth"}, "DNS messages, fuzzed by others already"},
+	{"golang.org/x/net/dns/dnsmessage", []string{"harness/flow", "harness/packet", "harness/watch", "harness/sim", "fixtures/synth"}, "DNS messages, fuzzed by others already"},
 	{"golang.org/x/net/bpf", []string{"harness/filter", "harness/capture/afpacket"}, "programs are assembled where the words are known, and run in its machine by tests"},
 	{"golang.org/x/net/http/httpguts", []string{"harness/sim"}, "HTTP's own rules for names"},
 	{"golang.org/x/sys", []string{"harness/privilege", "harness/capture/afpacket", "harness/capture/lab", "cmd/tollgate", "harness/capture/pipe", "harness/capture/socket", "harness/line", "harness/sim", "harness/runner"}, "what the standard library does not reach"},

@@ -77,12 +77,6 @@ type TapResult struct {
 	Recording *trace.RecordingEvidence // nil where nothing was recorded
 }
 
-// How a watched flow is let go: sooner than a capture's, so that memory follows what is there now.
-const (
-	watchIdle   = 2 * time.Minute
-	watchLinger = 5 * time.Second
-)
-
 // tapFlush is how long is waited for what has reached the tap, when a capture is interrupted or its time is over.
 const tapFlush = 3 * time.Second
 
@@ -153,8 +147,8 @@ func (c *tapping) prepare() error {
 		c.sieve, c.decoder = record.NewSieveOf(c.o.Devices), packet.NewDecoder(packet.Options{VXLANPorts: ports})
 	}
 	if c.o.Top != nil {
-		c.board = watch.New(c.began)
-		options.Seen, options.Idle, options.Linger = c.board.Seen, watchIdle, watchLinger
+		c.board = watch.New(c.began, c.o.Devices)
+		options.Decoded = c.board.Add
 	}
 	if c.o.Write != "" {
 		r := record.Options{File: c.o.Write, Rotate: c.o.Rotate, Comment: "tollgate tap " + c.tap.Name(), Counts: c.counts}

@@ -103,7 +103,7 @@ func (s *screenShow) tell(v harness.TapView) {
 	b.WriteString("\x1b[H")
 	for _, line := range s.lines(v, columns) {
 		b.WriteString(line)
-		b.WriteString("\x1b[K\r\n")
+		b.WriteString("\x1b[K\n")
 	}
 	b.WriteString("\x1b[J")
 	fmt.Fprint(s.out, b.String())
@@ -155,7 +155,7 @@ func latest(d *watch.Device) string {
 	if d.Name != "" {
 		peer = report.Safe(d.Name) + " " + peer
 	}
-	return d.Phase.String() + " " + peer
+	return trace.Proto(d.Kind) + " " + peer
 }
 
 func more(v watch.View) string {
@@ -242,7 +242,7 @@ type (
 		Down    watch.Rate `json:"down_per_second"`
 		Peer    string     `json:"peer"`
 		Name    string     `json:"name,omitempty"`
-		Phase   string     `json:"phase"`
+		Proto   string     `json:"proto"`
 	}
 	tapEnd struct {
 		End        string    `json:"end"`
@@ -264,7 +264,7 @@ func (j jsonShow) tell(v harness.TapView) {
 	line := tapLine{Time: v.At.UTC().Format(time.RFC3339Nano), Tap: v.Tap, Counts: tapCounts(v.Stats), Up: v.Board.Up, Down: v.Board.Down,
 		Devices: v.Board.Devices, Flows: v.Board.Flows, Top: []tapDevice{}, Trouble: report.Safe(v.Trouble)}
 	for _, d := range v.Board.Top {
-		line.Top = append(line.Top, tapDevice{addressText(d.Address), d.Flows, d.Up, d.Down, d.Peer.String(), report.Safe(d.Name), d.Phase.String()})
+		line.Top = append(line.Top, tapDevice{addressText(d.Address), d.Flows, d.Up, d.Down, d.Peer.String(), report.Safe(d.Name), trace.Proto(d.Kind)})
 	}
 	printJSON(j.out, line)
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tollgate-iot/tollgate/fixtures/synth"
-	"github.com/tollgate-iot/tollgate/harness/flow"
+	"github.com/tollgate-iot/tollgate/harness/packet"
 	"github.com/tollgate-iot/tollgate/harness/pcap"
 	"github.com/tollgate-iot/tollgate/harness/trace"
 )
@@ -25,7 +25,7 @@ func TestLive(t *testing.T) {
 			want, err := trace.Read(&file, "x", trace.Options{})
 			require.NoError(t, err)
 			seen := 0
-			live := trace.NewLive("x", trace.Options{Seen: func(*flow.Flow, *flow.Packet) { seen++ }})
+			live := trace.NewLive("x", trace.Options{Decoded: func(*packet.Packet) { seen++ }})
 			for i, f := range frames {
 				live.Add(&pcap.Record{Time: f.Time.UnixNano(), Link: pcap.LinkEthernet, Data: bytes.Clone(f.Data), Length: f.Length})
 				if i%3 == 0 {

@@ -4,7 +4,7 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/tollgate-iot/tollgate/harness/flow"
+	"github.com/tollgate-iot/tollgate/harness/packet"
 )
 
 // Options say how a capture is read.
@@ -27,8 +27,9 @@ type Options struct {
 	// Zero means the tracker's own times.
 	Idle   time.Duration `json:"idle,omitempty"`
 	Linger time.Duration `json:"linger,omitempty"`
-	// Seen, where not nil, is told of each packet as flow.Options.Seen is, on a goroutine of the analysis. It costs much.
-	Seen func(*flow.Flow, *flow.Packet) `json:"-"`
+	// Decoded, where not nil, is called with each device's packet before it is analysed, on the caller's goroutine. The packet
+	// is valid during the call.
+	Decoded func(*packet.Packet) `json:"-"`
 	// Progress is called every 65,536 frames and at the end, with the frames read and the captured bytes in them.
 	Progress func(frames, bytes uint64) `json:"-"`
 }

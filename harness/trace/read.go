@@ -89,7 +89,7 @@ func newAnalysis(name string, o Options) *analysis {
 	a.sums.keep = o.KeepFlows
 	a.follow = newPipeline(flow.Options{
 		Devices: o.Devices, KeepFlows: o.KeepFlows, KeepPackets: o.KeepFlows && o.KeepPackets, Idle: o.Idle, Linger: o.Linger,
-		Done: a.flowDone, Seen: o.Seen,
+		Done: a.flowDone,
 	}, a.decoder.Path)
 	return a
 }
@@ -180,6 +180,9 @@ func (a *analysis) frame(rec *pcap.Record) {
 
 // packet takes a device's packet.
 func (a *analysis) packet(p *packet.Packet) {
+	if a.opt.Decoded != nil {
+		a.opt.Decoded(p)
+	}
 	a.decoded++
 	a.tunnel(p)
 	if p.Truncated {

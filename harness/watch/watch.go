@@ -1,5 +1,9 @@
 // Package watch keeps what somebody who looks at a mirror wants to see: which devices talk, with whom, and how much. It is
-// fed by a live analysis and holds no more than the devices and flows of the last minute, and of those no more than a bound.
+// fed with decoded packets and holds no more than the devices and flows of the last minute, and of those no more than a
+// bound: it can stand beside an analysis of any mirror for days.
+//
+// It says what passes, and judges nothing: the mirror's copies are counted, and who is the device of a flow is a guess
+// where nobody says it.
 package watch
 
 import (
@@ -9,7 +13,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/tollgate-iot/tollgate/harness/flow"
+	"github.com/tollgate-iot/tollgate/harness/packet"
 )
 
 const (
@@ -17,9 +21,7 @@ const (
 	lately = time.Minute
 	// maxDevices and maxFlows bound what is kept apart. What comes on top is in the sums.
 	maxDevices = 1 << 16
-	maxFlows   = 1 << 18
-	// maxDetail bounds the lists that the tracker keeps of a flow; nobody looks at them here.
-	maxDetail = 1 << 10
+	maxFlows   = 1 << 17
 )
 
 // Rate is how much passed, per second.
@@ -34,9 +36,9 @@ type Device struct {
 	Flows   int // with a packet in the last minute
 	Up      Rate
 	Down    Rate
-	Peer    netip.AddrPort // of the latest packet
-	Name    string         // of that peer, "" where unknown: a stranger's text
-	Phase   flow.Phase     // of that packet
+	Kind    packet.Kind    // of the latest packet
+	Peer    netip.AddrPort // of that packet
+	Name    string         // of that peer, as a DNS answer had it; "" where none was seen. A stranger's text.
 }
 
 // View is what passed between two looks.
@@ -52,95 +54,171 @@ type View struct {
 	Bounded bool
 }
 
-// Board is fed by Seen and looked at by View, from any goroutines.
+// Board is fed by Add and looked at by View, from any goroutines.
 type Board struct {
+	nets []netip.Prefix
+
 	mu      sync.Mutex
-	devices map[netip.Addr]*device
-	flows   map[int]*open
-	sum     flow.Both[count]
+	devices table[packet.Addr, device]
+	flows   table[key, conversation]
+	names   names
+	sum     [2]count
 	since   time.Time
-	now     time.Time // of the last view
+	now     int64 // of the last view, nanoseconds
 	bounded bool
 }
 
 type count struct{ packets, bytes uint64 }
 
+// up and down index counts.
+const (
+	up   = 0
+	down = 1
+)
+
 type device struct {
-	count flow.Both[count]
-	flows int
-	last  time.Time // of the view after its last packet
-	fresh bool      // it had a packet since the last view
-	peer  netip.AddrPort
-	name  string
-	phase flow.Phase
+	count  [2]count
+	flows  int
+	opener bool // it has opened a flow
+	last   int64
+	fresh  bool // it had a packet since the last view
+	peer   packet.Addr
+	port   uint16
+	kind   packet.Kind
 }
 
-// open is a flow with a packet in the last minute.
-type open struct {
-	device *device
-	last   time.Time
+// key is what makes a flow, its ends in order.
+type key struct {
+	path         uint32
+	kind         packet.Kind
+	a, b         packet.Addr
+	aPort, bPort uint16
+}
+
+type conversation struct {
+	device int // in the table of devices, -1 where there is none
+	end    int // which end it is
+	last   int64
 	fresh  bool
 }
 
-// New makes a board whose first view counts from now.
-func New(now time.Time) *Board {
-	return &Board{devices: map[netip.Addr]*device{}, flows: map[int]*open{}, since: now, now: now}
+// New makes a board whose first view counts from now. The devices are those of some networks, or where none is given
+// whoever opens a flow, as far as it can be seen.
+func New(now time.Time, devices []netip.Prefix) *Board {
+	return &Board{nets: devices, devices: newTable[packet.Addr, device](maxDevices), flows: newTable[key, conversation](maxFlows),
+		names: names{}, since: now, now: now.UnixNano()}
 }
 
-// Seen takes a packet of a device, as flow.Options.Seen gives it.
-func (b *Board) Seen(f *flow.Flow, p *flow.Packet) {
-	f.Messages, f.Exchanges = short(f.Messages), short(f.Exchanges)
-	if f.Foreign {
-		return
-	}
+// Add takes a packet. Nothing of it is kept.
+func (b *Board) Add(p *packet.Packet) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.sum[p.Dir].add(p)
-	d := b.devices[f.Device.Addr()]
+	if p.Kind == packet.UDP && p.SrcPort == 53 {
+		b.names.learn(p.Payload)
+	}
+	k, sender := keyOf(p)
+	_, c := b.flows.find(k)
+	if c == nil {
+		fresh := conversation{end: b.orient(&k, sender, p)}
+		if fresh.end < 0 {
+			return // no device takes part
+		}
+		fresh.device = b.deviceAt(k.address(fresh.end), opens(p))
+		if _, c = b.flows.add(k, fresh); c != nil && fresh.device >= 0 {
+			b.devices.at(fresh.device).flows++
+		}
+	}
+	if c == nil {
+		b.bounded = true
+		b.sum[up].add(p) // nobody knows better
+		return
+	}
+	c.fresh = true
+	dir := down
+	if sender == c.end {
+		dir = up
+	}
+	b.sum[dir].add(p)
+	if c.device < 0 {
+		b.bounded = true
+		return
+	}
+	d := b.devices.at(c.device)
+	d.count[dir].add(p)
+	d.fresh, d.kind = true, p.Kind
+	d.peer, d.port = k.address(1-c.end), k.port(1-c.end)
+}
+
+// keyOf gives a packet's flow, and which of its ends sent it.
+func keyOf(p *packet.Packet) (k key, sender int) {
+	k = key{path: p.Path, kind: p.Kind, a: p.Src, b: p.Dst, aPort: p.SrcPort, bPort: p.DstPort}
+	if c := compare(p.Src, p.Dst); c > 0 || c == 0 && p.SrcPort > p.DstPort {
+		k.a, k.b, k.aPort, k.bPort = k.b, k.a, k.bPort, k.aPort
+		return k, 1
+	}
+	return k, 0
+}
+
+func compare(a, b packet.Addr) int { return slices.Compare(a[:], b[:]) }
+
+func (k *key) address(end int) packet.Addr {
+	if end == 0 {
+		return k.a
+	}
+	return k.b
+}
+
+func (k *key) port(end int) uint16 {
+	if end == 0 {
+		return k.aPort
+	}
+	return k.bPort
+}
+
+// orient says which end of a flow is the device, -1 where neither is.
+func (b *Board) orient(k *key, sender int, p *packet.Packet) int {
+	if len(b.nets) > 0 {
+		for end := range 2 {
+			a := k.address(end).Netip()
+			if slices.ContainsFunc(b.nets, func(n netip.Prefix) bool { return n.Contains(a) }) {
+				return end
+			}
+		}
+		return -1
+	}
+	switch {
+	case p.Kind == packet.TCP && p.Flags&packet.SYN != 0 && p.Flags&packet.ACK != 0:
+		return 1 - sender
+	case p.Kind == packet.UDP && p.SrcPort == 53 && p.DstPort != 53:
+		return 1 - sender
+	}
+	if _, other := b.devices.find(k.address(1 - sender)); other != nil && other.opener && !opens(p) {
+		return 1 - sender
+	}
+	return sender
+}
+
+// opens says whether a packet is one that only who opens a flow sends.
+func opens(p *packet.Packet) bool {
+	return p.Kind == packet.TCP && p.Flags&(packet.SYN|packet.ACK) == packet.SYN || p.Kind == packet.UDP && p.DstPort == 53
+}
+
+// deviceAt gives a device's place in the table, -1 where that is full.
+func (b *Board) deviceAt(a packet.Addr, opener bool) int {
+	h, d := b.devices.find(a)
 	if d == nil {
-		if len(b.devices) >= maxDevices {
-			b.bounded = true
-			return
-		}
-		d = &device{}
-		b.devices[f.Device.Addr()] = d
+		h, d = b.devices.add(a, device{})
 	}
-	d.count[p.Dir].add(p)
-	d.fresh, d.peer, d.name, d.phase = true, f.Peer, f.Name, p.Phase
-	b.touch(f.ID, d)
+	if d == nil {
+		return -1
+	}
+	d.opener = d.opener || opener
+	return h
 }
 
-func (c *count) add(p *flow.Packet) {
+func (c *count) add(p *packet.Packet) {
 	c.packets++
-	c.bytes += uint64(p.Wire)
-}
-
-// short lets go of a list that has become long.
-func short[T any](list []T) []T {
-	if len(list) < maxDetail {
-		return list
-	}
-	return nil
-}
-
-// touch notes that a flow of a device had a packet.
-func (b *Board) touch(id int, d *device) {
-	o := b.flows[id]
-	if o == nil {
-		if len(b.flows) >= maxFlows {
-			b.bounded = true
-			return
-		}
-		o = &open{device: d}
-		b.flows[id] = o
-		d.flows++
-	}
-	if o.device != d { // which end is the device was seen better
-		o.device.flows--
-		d.flows++
-		o.device = d
-	}
-	o.fresh = true
+	c.bytes += uint64(p.WireLen)
 }
 
 // View gives what passed since the view before, with so many of the busiest devices one by one.
@@ -148,17 +226,17 @@ func (b *Board) View(now time.Time, top int) View {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	span := max(now.Sub(b.since).Seconds(), 1e-3)
-	b.since, b.now = now, now
+	b.since, b.now = now, now.UnixNano()
 	b.settle()
-	v := View{Devices: len(b.devices), Flows: len(b.flows), Bounded: b.bounded,
-		Up: b.sum[flow.Up].rate(span), Down: b.sum[flow.Down].rate(span)}
-	b.sum = flow.Both[count]{}
-	all := make([]Device, 0, len(b.devices))
-	for a, d := range b.devices {
-		all = append(all, Device{Address: a, Flows: d.flows, Up: d.count[flow.Up].rate(span), Down: d.count[flow.Down].rate(span),
-			Peer: d.peer, Name: d.name, Phase: d.phase})
-		d.count = flow.Both[count]{}
-	}
+	v := View{Devices: b.devices.size(), Flows: b.flows.size(), Bounded: b.bounded, Up: b.sum[up].rate(span), Down: b.sum[down].rate(span)}
+	b.sum = [2]count{}
+	all := make([]Device, 0, b.devices.size())
+	b.devices.each(func(a packet.Addr, d *device) bool {
+		all = append(all, Device{Address: a.Netip(), Flows: d.flows, Up: d.count[up].rate(span), Down: d.count[down].rate(span),
+			Kind: d.kind, Peer: netip.AddrPortFrom(d.peer.Netip(), d.port), Name: b.names[d.peer]})
+		d.count = [2]count{}
+		return true
+	})
 	slices.SortFunc(all, func(a, b Device) int {
 		return cmp.Or(cmp.Compare(b.Up.Bytes+b.Down.Bytes, a.Up.Bytes+a.Down.Bytes), a.Address.Compare(b.Address))
 	})
@@ -181,21 +259,24 @@ func (r *Rate) add(o Rate) {
 	r.Bytes += o.Bytes
 }
 
-// settle dates what had a packet since the last view, and lets go of what had none for long.
+// settle dates what had a packet since the last view, and lets go of what had none for long. A device with flows stays.
 func (b *Board) settle() {
-	for id, o := range b.flows {
-		if o.fresh {
-			o.last, o.fresh = b.now, false
-		} else if b.now.Sub(o.last) > lately {
-			o.device.flows--
-			delete(b.flows, id)
+	b.flows.each(func(_ key, c *conversation) bool {
+		if c.fresh {
+			c.last, c.fresh = b.now, false
 		}
-	}
-	for a, d := range b.devices {
+		if b.now-c.last <= int64(lately) {
+			return true
+		}
+		if c.device >= 0 {
+			b.devices.at(c.device).flows--
+		}
+		return false
+	})
+	b.devices.each(func(_ packet.Addr, d *device) bool {
 		if d.fresh {
 			d.last, d.fresh = b.now, false
-		} else if b.now.Sub(d.last) > lately {
-			delete(b.devices, a)
 		}
-	}
+		return d.flows > 0 || b.now-d.last <= int64(lately)
+	})
 }
