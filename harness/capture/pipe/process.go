@@ -96,7 +96,7 @@ func (p *process) stop() {
 	default:
 	}
 	if p.input != nil {
-		_ = p.letGo() // the end of its input asks it to end
+		_ = p.letGo()             // the end of its input asks it to end
 		if p.ends(2 * patience) { // its output may be held for one by what it leaves behind
 			return
 		}
