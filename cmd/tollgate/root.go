@@ -81,10 +81,10 @@ func (a *app) environment(cmd *cobra.Command) error {
 func (a *app) report(err error) int {
 	var mistakes scenario.Errors
 	if errors.As(err, &mistakes) {
-		fmt.Fprintln(a.err, mistakes)
+		fmt.Fprintln(a.err, report.SafeLines(mistakes.Error()))
 		return exitUsage
 	}
-	fmt.Fprintf(a.err, "tollgate: %v\n", err)
+	fmt.Fprintf(a.err, "tollgate: %s\n", report.SafeLines(err.Error()))
 	var wrong *harness.UsageError
 	switch {
 	case errors.As(err, &wrong):
