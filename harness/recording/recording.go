@@ -134,11 +134,12 @@ func Create(o Options) (*Recorder, error) {
 
 // alone refuses to begin a recording where files of an earlier one would be taken for its parts.
 func alone(first string) error {
-	second := trace.PartName(first, 2)
-	if _, err := os.Stat(second); err == nil {
-		return fmt.Errorf("%s is there, of an earlier recording, and would be taken for a part of this one: remove it, or record under another name", second)
+	files, err := trace.Parts(first)
+	if err == nil && len(files) < 2 {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("files such as %s are there, of an earlier recording, and would be taken for parts of this one: remove them, or record under another name",
+		filepath.Base(trace.PartName(first, 2)))
 }
 
 // Write records a frame of a tap with its drops and comments. rec.Interface is not looked at. What can't be written is

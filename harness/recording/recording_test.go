@@ -191,9 +191,9 @@ func TestCreateFails(t *testing.T) {
 	_, err := Create(Options{File: filepath.Join(t.TempDir(), "no", "such", "capture.pcapng")})
 	require.ErrorIs(t, err, os.ErrNotExist)
 	first := filepath.Join(t.TempDir(), "night.pcapng")
-	require.NoError(t, os.WriteFile(trace.PartName(first, 2), nil, 0o644))
+	require.NoError(t, os.WriteFile(trace.PartName(first, 3), nil, 0o644))
 	_, err = Create(Options{File: first})
-	require.ErrorContains(t, err, "night-0002.pcapng is there, of an earlier recording")
+	require.ErrorContains(t, err, "files such as night-0002.pcapng are there, of an earlier recording")
 	_, err = Create(Options{File: "c", Create: func(string) (File, error) { return &disk{left: 5}, nil }})
 	require.ErrorIs(t, err, syscall.ENOSPC, "no room for a header")
 }
