@@ -169,7 +169,7 @@ func more(v watch.View) string {
 func short(x float64) string {
 	for _, unit := range []string{"", "k", "M", "G", "T"} {
 		switch {
-		case x < 99.5 && unit != "" && x < 9.95:
+		case unit != "" && x < 9.95:
 			return fmt.Sprintf("%.1f%s", x, unit)
 		case x < 999.5:
 			return fmt.Sprintf("%.0f%s", x, unit)

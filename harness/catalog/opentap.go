@@ -28,6 +28,9 @@ func OpenTap(driver string, options []string) (bench.Tap, error) {
 			p.Options = append(p.Options, scenario.Entry{Key: key, Pos: at, Value: valueOf(driver, key, value, at)})
 		}
 	}
+	if driver == "" {
+		errs.Addf(at, "which driver? %s", scenario.Suggest("", names(taps)))
+	}
 	checkTap(&errs, p)
 	if err := errs.Err(); err != nil {
 		return nil, err
