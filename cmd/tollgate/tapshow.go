@@ -142,7 +142,7 @@ func (s *screenShow) lines(v harness.TapView, columns int) []string {
 const addressWidth = 24
 
 func deviceLine(name string, d *watch.Device, latest string) string {
-	return strings.TrimRight(fmt.Sprintf("%-*s %6d %9s %9s %9s %9s  %s", addressWidth, name, d.Flows,
+	return strings.TrimRight(fmt.Sprintf("%-*s %6s %9s %9s %9s %9s  %s", addressWidth, name, trace.Thousands(uint64(d.Flows)),
 		short(d.Up.Packets), short(d.Up.Bytes), short(d.Down.Packets), short(d.Down.Bytes), latest), " ")
 }
 
