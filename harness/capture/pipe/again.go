@@ -49,7 +49,7 @@ func (t *Tap) run(sink func(pcap.Record), ready chan<- error) {
 		case t.quit.Err() != nil:
 			close(f.noted)
 			return
-		case !begun && !(f.shared && f.headless()):
+		case !begun && !errors.Is(ended, errHeadless):
 			close(f.noted)
 			ready <- err
 			return

@@ -72,11 +72,14 @@ func (f *feed) dropped() uint64 {
 // read reads the feed to its end and says why it ended. It calls listening once the source captures.
 func (f *feed) read(quit context.Context, listening func(), record func(pcap.Record)) error {
 	defer close(f.done)
-	r, err := pcap.NewReader(f.meter)
-	if err != nil {
-		if f.meter.count() == 0 {
-			return errors.New("the stream ended without a byte, not even a capture's header")
-		}
+	in := &remembering{Reader: f.meter}
+	r, err := pcap.NewReader(in)
+	switch {
+	case err != nil && f.meter.count() == 0:
+		return errors.New("the stream ended without a byte, not even a capture's header")
+	case err != nil && f.shared && f.meter.count() < headerSize && f.meter.atEnd(), err == nil && f.shared && in.begunTwice():
+		return errHeadless
+	case err != nil:
 		return err
 	}
 	f.zipped = r.Compression()
@@ -107,8 +110,31 @@ func (f *feed) read(quit context.Context, listening func(), record func(pcap.Rec
 	}
 }
 
-// headless says whether the stream ended inside a pcap file's header: its writer died at once.
-func (f *feed) headless() bool { return f.meter.count() < 24 && f.meter.atEnd() }
+// headerSize is that of a pcap file's header (draft-ietf-opsawg-pcap, 4).
+const headerSize = 24
+
+// errHeadless says that a writer of a FIFO died in the header of its capture. The next one may do better.
+var errHeadless = errors.New("the writer died inside its capture's header")
+
+// remembering keeps the first bytes that are read.
+type remembering struct {
+	io.Reader
+	head []byte
+}
+
+// Read implements io.Reader.
+func (r *remembering) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if left := headerSize - len(r.head); left > 0 {
+		r.head = append(r.head, p[:min(n, left)]...)
+	}
+	return n, err
+}
+
+// begunTwice says whether a second pcap header begins in the first: another writer's, after one that died in its own.
+func (r *remembering) begunTwice() bool {
+	return len(r.head) == headerSize && bytes.Contains(r.head[1:], r.head[:4])
+}
 
 // ended adds to an error what is known of the command that wrote the stream.
 func (f *feed) ended(err error) error {

@@ -219,7 +219,10 @@ func TestLateHeader(t *testing.T) {
 	tap, err := New(Options{Reader: r})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancelCause(context.Background())
-	go cancel(errors.New("ten seconds are over"))
+	go func() {
+		require.Eventually(t, func() bool { return tap.present() != nil }, within, time.Millisecond)
+		cancel(errors.New("ten seconds are over"))
+	}()
 	err = tap.Start(ctx, func(pcap.Record) {})
 	require.ErrorContains(t, err, "no capture header came: ten seconds are over; is the writer running, with -U")
 	require.Error(t, tap.Start(limited(t), func(pcap.Record) {}), "once is all")

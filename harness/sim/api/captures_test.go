@@ -12,7 +12,6 @@ import (
 
 	"github.com/tollgate-iot/tollgate/harness/pcap"
 	"github.com/tollgate-iot/tollgate/harness/sim/api"
-	"github.com/tollgate-iot/tollgate/harness/sim/api/apitest"
 )
 
 const sessions = "/sims/" + simID + "/packet_capture_sessions"
@@ -56,8 +55,6 @@ func texts(t *testing.T, file []byte) []string {
 // TestCaptureSession goes through a session's life: what passes while it is capturing is in its file, and nothing else.
 func TestCaptureSession(t *testing.T) {
 	b := newBed(t, api.Options{}).signIn()
-	b.h = apitest.Load(t).Handler(t, b.api)
-	b.connect("10.213.7.42")
 	s := b.capture("POST", sessions, map[string]any{"duration": 600, "prefix": "tollgate-1"})
 	require.Equal(t, "REQUESTED", s.Status)
 	at := sessions + "/" + s.SessionID
