@@ -127,7 +127,8 @@ func (p *part) takeBack(n int) (unwritten []queued) {
 			again = append(again, queued{from: from, to: len(rest), origin: q.origin})
 		}
 	}
-	if n > whole && p.file.Truncate(p.size+int64(whole)) != nil {
+	// Whatever n says: os.File.WriteAt leaves out what a write got done before it failed.
+	if p.file.Truncate(p.size+int64(whole)) != nil {
 		p.torn = true
 	}
 	p.size += int64(whole)
