@@ -12,11 +12,10 @@ import (
 
 // lossyMirror is what a mirror, its network and its tap do to the copies of a run's packets.
 type lossyMirror struct {
-	loss    float64       // share of the copies that are lost
-	burst   int           // copies lost in a row, on average; 1 is each by itself
-	way     way           // whose copies
-	head    time.Duration // the tap begins so late
-	double  float64       // share of the copies that come twice, the second up to late behind the first
+	loss    float64 // share of the copies that are lost
+	burst   int     // copies lost in a row, on average; 1 is each by itself
+	way     way     // whose copies
+	double  float64 // share of the copies that come twice, the second up to late behind the first
 	late    time.Duration
 	reorder float64 // share of the copies that are held up, for up to jitter
 	jitter  time.Duration

@@ -14,7 +14,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tollgate-iot/tollgate/expectations"
-	"github.com/tollgate-iot/tollgate/harness/flow"
 	"github.com/tollgate-iot/tollgate/harness/packet"
 	"github.com/tollgate-iot/tollgate/harness/pcap"
 	"github.com/tollgate-iot/tollgate/harness/trace"
@@ -141,12 +140,4 @@ func packed(t require.TestingT, frames []pcap.Record) []byte {
 	}
 	require.NoError(t, w.Flush())
 	return out.Bytes()
-}
-
-// tally sums what the devices of a capture sent and got, as the air carried it.
-func tally(c *trace.Capture) (packets, bytes flow.Both[uint64]) {
-	for d, n := range c.Total.Tally {
-		packets[d], bytes[d] = n.AirPackets, trace.Soracom.AirBytes(flow.Direction(d), n)
-	}
-	return packets, bytes
 }
