@@ -14,6 +14,7 @@ type duplicates struct {
 	sets []fingerprintSet // a power of two of them
 }
 
+// fingerprintSet holds the latest fingerprints, the newest first.
 type fingerprintSet [4]fingerprint
 
 type fingerprint struct {
@@ -50,12 +51,11 @@ func (d *duplicates) copied(k *key, end int, p *packet.Packet) bool {
 			return true
 		}
 	}
-	oldest := set.oldest()
-	if oldest.print != 0 && p.Time-oldest.time <= copyTime && len(d.sets) < mostSets {
+	if oldest := &set[len(set)-1]; oldest.print != 0 && p.Time-oldest.time <= copyTime && len(d.sets) < mostSets {
 		d.grow()
-		oldest = d.set(print).oldest()
+		set = d.set(print)
 	}
-	*oldest = fingerprint{print, p.Time}
+	set.push(fingerprint{print, p.Time})
 	return false
 }
 
@@ -75,26 +75,17 @@ func (d *duplicates) grow() {
 	old := d.sets
 	d.sets = make([]fingerprintSet, 2*len(old))
 	for i := range old {
-		for _, f := range old[i] {
-			if f.print != 0 {
-				*d.set(f.print).oldest() = f
+		for j := len(old[i]) - 1; j >= 0; j-- {
+			if f := old[i][j]; f.print != 0 {
+				d.set(f.print).push(f)
 			}
 		}
 	}
 }
 
-// oldest is the place that is empty, or was filled longest ago.
-func (s *fingerprintSet) oldest() *fingerprint {
-	oldest := &s[0]
-	for i := range s {
-		switch f := &s[i]; {
-		case f.print == 0:
-			return f
-		case f.time < oldest.time:
-			oldest = f
-		}
-	}
-	return oldest
+// push puts a fingerprint first and forgets the last. To look for the oldest instead would be a guess for the processor.
+func (s *fingerprintSet) push(f fingerprint) {
+	s[3], s[2], s[1], s[0] = s[2], s[1], s[0], f
 }
 
 // printOf mixes what a copy has in common with its original. It is not seeded: what is recognised is the same in

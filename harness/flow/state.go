@@ -2,6 +2,7 @@ package flow
 
 import (
 	"encoding/binary"
+	"math/bits"
 
 	"github.com/tollgate-iot/tollgate/harness/packet"
 )
@@ -145,18 +146,20 @@ func keyOf(p *packet.Packet, k *key) (end int) {
 	k.path, k.kind, k.proto = p.Path, p.Kind, p.Proto
 	word := binary.BigEndian.Uint64
 	sHigh, sLow, dHigh, dLow := word(p.Src[:8]), word(p.Src[8:]), word(p.Dst[:8]), word(p.Dst[8:])
-	if dLow < sLow || dLow == sLow && (dHigh < sHigh || dHigh == sHigh && dp < sp) {
-		sHigh, sLow, dHigh, dLow = dHigh, dLow, sHigh, sLow
-		sp, dp = dp, sp
-		end = 1
-	}
+	// Which end is lower is as good as a coin's toss from packet to packet, so it is not decided by a branch: the borrow of
+	// destination less source, as one long number, is 1 where the destination is the lower end.
+	_, borrow := bits.Sub64(uint64(dp), uint64(sp), 0)
+	_, borrow = bits.Sub64(dHigh, sHigh, borrow)
+	_, borrow = bits.Sub64(dLow, sLow, borrow)
+	change := -borrow
+	low, high, port := (sLow^dLow)&change, (sHigh^dHigh)&change, (sp^dp)&uint16(change)
 	put := binary.BigEndian.PutUint64
-	put(k.a[:8], sHigh)
-	put(k.a[8:], sLow)
-	put(k.b[:8], dHigh)
-	put(k.b[8:], dLow)
-	k.aPort, k.bPort = sp, dp
-	return end
+	put(k.a[:8], sHigh^high)
+	put(k.a[8:], sLow^low)
+	put(k.b[:8], dHigh^high)
+	put(k.b[8:], dLow^low)
+	k.aPort, k.bPort = sp^port, dp^port
+	return int(borrow)
 }
 
 // slab holds all states. Handle 0 is no state.
