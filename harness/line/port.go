@@ -153,16 +153,49 @@ func (p *Port) write(ctx context.Context, b []byte) error {
 	var why error
 	select {
 	case err := <-done:
-		return err
+		return p.failed(err)
 	case <-late.C:
 		why = fmt.Errorf("nothing took %d bytes within %s: is the board's program running and reading?", len(b), writeWithin)
 	case <-ctx.Done():
+		if over, err := soon(done); over { // what the board has heard was not interrupted
+			return p.failed(err)
+		}
 		why = context.Cause(ctx)
 	case <-p.closed:
 		why = ErrClosed
 	}
 	p.unblock(done)
 	return why
+}
+
+// soon gives the result of a write that ends at once, as nearly all do.
+func soon(done <-chan error) (over bool, err error) {
+	late := time.NewTimer(pollEvery)
+	defer late.Stop()
+	select {
+	case err = <-done:
+		return true, err
+	case <-late.C:
+		return false, nil
+	}
+}
+
+// failed explains why a write failed. Most often the port is gone, which the reader sees as well, and says better: it is
+// given the time for it, so that whoever was told knows at once that the port must be opened anew.
+func (p *Port) failed(err error) error {
+	if err == nil {
+		return nil
+	}
+	late := time.NewTimer(writeWithin)
+	defer late.Stop()
+	select {
+	case <-p.gone:
+		return p.err
+	case <-p.closed:
+		return ErrClosed
+	case <-late.C:
+		return err
+	}
 }
 
 // unblock empties the output buffer until the write in progress has ended. On Linux that alone wakes no writer that
