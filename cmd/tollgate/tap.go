@@ -14,6 +14,7 @@ import (
 
 	"github.com/tollgate-iot/tollgate/harness"
 	"github.com/tollgate-iot/tollgate/harness/catalog"
+	"github.com/tollgate-iot/tollgate/harness/privilege"
 	"github.com/tollgate-iot/tollgate/harness/report"
 	"github.com/tollgate-iot/tollgate/harness/trace"
 )
@@ -75,6 +76,9 @@ func (a *app) tap(cmd *cobra.Command, args []string, f tapFlags) error {
 	show := a.tapShow(f, &o)
 	o.Ready = func(tap string, notes []string) {
 		fmt.Fprintf(a.err, "capturing on %s\n", report.Safe(tapName(args, f)))
+		if err := privilege.Renounce(); err != nil { // no more sockets will be opened
+			fmt.Fprintf(a.err, "CAP_NET_RAW could not be given up, and stays in force: %v\n", err)
+		}
 		for _, n := range notes {
 			fmt.Fprintf(a.err, "%s\n", report.Safe(n))
 		}
