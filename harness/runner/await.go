@@ -28,7 +28,7 @@ const (
 func (r *run) await(ctx context.Context, s *plan.Step, begin time.Time) (time.Time, error) {
 	limit, cancel := r.bench.Clock.WithTimeout(ctx, s.Within)
 	defer cancel()
-	at, err := r.condition(limit, s, begin)
+	at, err := r.condition(ctx, limit, s, begin)
 	if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
 		return at, err
 	}
@@ -87,11 +87,12 @@ func (r *run) untold(ctx context.Context, event string, fault *deviceFault) erro
 	return errors.New(fault.reason) // the carrier's own doing
 }
 
-func (r *run) condition(ctx context.Context, s *plan.Step, begin time.Time) (time.Time, error) {
+// condition waits for the step's condition until ctx ends, which is limited by the step's time; run is the run's own.
+func (r *run) condition(run, ctx context.Context, s *plan.Step, begin time.Time) (time.Time, error) {
 	a := s.Await
 	switch {
 	case a.Quiet > 0:
-		return r.awaitQuiet(ctx, a.Quiet, begin)
+		return r.awaitQuiet(run, ctx, a.Quiet, begin)
 	case a.Event != "":
 		return r.awaitEvent(ctx, a.Event)
 	case a.Packet != nil:
@@ -123,8 +124,9 @@ func (r *run) unfulfilled(s *plan.Step) string {
 }
 
 // awaitQuiet waits until no packet of the device has been seen for so long, counted from its last packet, or from the
-// step's begin where none was seen. The taps are flushed before silence is believed.
-func (r *run) awaitQuiet(ctx context.Context, quiet time.Duration, begin time.Time) (time.Time, error) {
+// step's begin where none was seen. The taps are flushed before silence is believed; where that outlasts the step's time, it
+// is the bench that was slow, and not the device that was loud.
+func (r *run) awaitQuiet(run, ctx context.Context, quiet time.Duration, begin time.Time) (time.Time, error) {
 	for {
 		if err := r.wire.blind(); err != nil {
 			return time.Time{}, err
@@ -135,10 +137,10 @@ func (r *run) awaitQuiet(ctx context.Context, quiet time.Duration, begin time.Ti
 			}
 			continue
 		}
-		r.wire.flush(ctx)
-		r.carrier.address(ctx) // a new session may have come with an address that was not watched
-		if ctx.Err() != nil {
-			return time.Time{}, context.Cause(ctx)
+		r.wire.flush(run)
+		r.carrier.address(run) // a new session may have come with an address that was not watched
+		if run.Err() != nil {
+			return time.Time{}, context.Cause(run)
 		}
 		if r.untilQuiet(quiet, begin) <= 0 {
 			return r.bench.Clock.Now(), nil

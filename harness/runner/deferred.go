@@ -71,7 +71,7 @@ func (w *wire) flushDeferred(ctx context.Context) {
 			continue
 		}
 		limit, cancel := w.clock.WithTimeout(ctx, d.FlushTime())
-		w.flushTap(limit, t)
+		w.flushTap(ctx, limit, t)
 		cancel()
 		for _, c := range w.canaries {
 			w.canaryOf(t, c.place, t.gotPing(w, c), c.until)

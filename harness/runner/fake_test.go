@@ -98,6 +98,7 @@ func (d *fakeDevice) Close() error {
 // fakeTap gives the run the frames that the test pushes.
 type fakeTap struct {
 	startErr, flushErr error
+	flushing           func(context.Context) error // what Flush does first, nil for nothing
 	stats              bench.TapStats
 
 	mu     sync.Mutex
@@ -125,7 +126,14 @@ func (t *fakeTap) push(at time.Time, frame []byte) {
 	t.sink(pcap.Record{Time: at.UnixNano(), Link: pcap.LinkEthernet, Data: frame, Length: len(frame)})
 }
 
-func (t *fakeTap) Flush(context.Context) error { return t.flushErr }
+func (t *fakeTap) Flush(ctx context.Context) error {
+	if t.flushing != nil {
+		if err := t.flushing(ctx); err != nil {
+			return err
+		}
+	}
+	return t.flushErr
+}
 
 func (t *fakeTap) Stats() bench.TapStats {
 	t.mu.Lock()

@@ -440,6 +440,19 @@ func TestQuietIsTheDevicesOwn(t *testing.T) {
 	require.Contains(t, tr.Failed, "the device was never quiet for 1m40s within 2m")
 }
 
+// A bench that takes long to make sure of a silence does not make the device loud, and its tap not broken.
+func TestQuietOnASlowBench(t *testing.T) {
+	r := newRig(t)
+	s := awaiting(plan.Wanted{Quiet: 10 * time.Second})
+	s.Within = 20 * time.Second
+	r.tap.flushing = func(ctx context.Context) error { return r.clock.Sleep(ctx, s.Within) }
+	tr := r.run(t.Context(), makePlan(nil, []plan.Step{s}, nil))
+	require.Empty(t, tr.Failed)
+	require.Empty(t, tr.Trouble)
+	require.Empty(t, tr.Evidence.Taps[0].Error)
+	require.True(t, tr.Evidence.Taps[0].Flushed)
+}
+
 // Awaits look back to the verb before them, never further.
 func TestAwaitLooksBackToTheVerb(t *testing.T) {
 	r := newRig(t)

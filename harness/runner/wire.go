@@ -59,7 +59,8 @@ type sighting struct {
 // sightingLimit bounds the packets kept for an await that looks back; older ones are let go.
 const sightingLimit = 1 << 16
 
-// flushTime is how long a tap may take, on the bench's clock, to hand over what has reached it.
+// flushTime is how long a tap may take to hand over what has reached it: on this machine's clock, for that is work, which a
+// bench whose clock runs faster does not make faster.
 const flushTime = 30 * time.Second
 
 // secretLength is the shortest secret that is blotted out of captured frames: a shorter one would be found by chance.
@@ -345,23 +346,24 @@ func (w *wire) deaf(since time.Time) (last time.Time, err error) {
 
 // flush waits until all that reached the live taps has been taken.
 func (w *wire) flush(ctx context.Context) {
-	ctx, cancel := w.clock.WithTimeout(ctx, flushTime)
+	limited, cancel := context.WithTimeout(ctx, flushTime)
 	defer cancel()
 	for _, t := range w.tapped {
-		if !isDeferred(t.tap) {
-			w.flushTap(ctx, t)
+		if !isDeferred(t.tap) && ctx.Err() == nil { // who gave up waiting says nothing of the tap
+			w.flushTap(ctx, limited, t)
 		}
 	}
 	w.recorder.Flush()
 }
 
-// flushTap flushes a tap. That it can't be while an outage lasts is told by the outage.
-func (w *wire) flushTap(ctx context.Context, t *tapped) {
+// flushTap flushes a tap. That it can't be while an outage lasts is told by the outage; that the step which wanted it is
+// over is no failure of the tap's.
+func (w *wire) flushTap(step, ctx context.Context, t *tapped) {
 	err := t.tap.Flush(ctx)
 	t.evidence.Flushed = err == nil && t.tap.Err() == nil
 	all := outages(t.tap)
 	lasting := len(all) > 0 && all[len(all)-1].To.IsZero()
-	if err != nil && t.evidence.Error == "" && !lasting {
+	if err != nil && step.Err() == nil && t.evidence.Error == "" && !lasting {
 		t.evidence.Error = w.record.mask(fmt.Sprintf("flush: %v", err))
 	}
 }
