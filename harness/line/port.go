@@ -144,6 +144,8 @@ func (p *Port) write(ctx context.Context, b []byte) error {
 		return p.err
 	case <-p.closed:
 		return ErrClosed
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	default:
 	}
 	done := make(chan error, 1)
