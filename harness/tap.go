@@ -26,7 +26,7 @@ import (
 type TapOptions struct {
 	Bench string   // a bench file; Name is then one of its taps
 	Name  string   // a tap of the bench, or a driver
-	Words []string // the driver's options, KEY=VALUE
+	Words []string // the driver's options, KEY=VALUE; with Bench only sim=DEVICE, for a tap in the carrier's network
 
 	Write   string         // a file that it is recorded in; "-" for Out; "" for none
 	Out     io.Writer      // where "-" leads to
@@ -42,6 +42,11 @@ type TapOptions struct {
 	Top   func() int    // how many devices Tell is told of one by one; nil for none
 	Ready func(tap string, notes []string)
 	Tell  func(TapView)
+	// Live refuses a tap that gives no packet before its end: whoever calls shows them as they pass.
+	Live bool
+	// Ending is told that the capture is over, and for how long its packets may still be waited for, of a tap that gives them
+	// at its end.
+	Ending func(wait time.Duration)
 }
 
 // TapView is how a capture stands.
@@ -61,7 +66,7 @@ type TapEnd int
 // The ends of a capture.
 const (
 	TapAsked       TapEnd = iota // the count was reached, or the time was over
-	TapSource                    // the source came to its end in good order
+	TapSource                    // the source came to its end in good order, or would have had to
 	TapInterrupted               // the context ended
 	TapBroke                     // the tap broke: Err says how
 )
@@ -74,55 +79,60 @@ type TapResult struct {
 	Taken     uint64
 	Left      uint64 // frames of other devices than those asked for
 	Capture   *trace.Capture
+	Outages   []bench.Outage           // spans in which it did not capture, see bench.Restarting
 	Recording *trace.RecordingEvidence // nil where nothing was recorded
 }
 
 // tapFlush is how long is waited for what has reached the tap, when a capture is interrupted or its time is over.
 const tapFlush = 3 * time.Second
 
+// lastsLess is how long before the end of its own a capture is ended that has one: it takes a while to be begun, and to be
+// ended in good order.
+const lastsLess = 15 * time.Second
+
 // Tap captures with one tap, records and analyses what comes, and tells how it stands, until it is to end. A *UsageError
 // is a mistake in the options; any other error means that nothing was captured.
 func Tap(ctx context.Context, o TapOptions) (*TapResult, error) {
-	tap, err := openTap(o)
+	b, err := openTap(o)
 	if err != nil {
 		return nil, usageOf(err)
 	}
-	c := &tapping{o: o, tap: tap, done: make(chan struct{}), began: time.Now()}
-	if err := c.prepare(); err != nil {
-		return nil, errors.Join(&UsageError{err}, tap.Close())
+	c := &tapping{o: o, bench: b, tap: b.Taps[0], done: make(chan struct{}), began: time.Now()}
+	if err := c.check(); err != nil {
+		return nil, errors.Join(&UsageError{err}, b.CloseParts())
 	}
-	if err := tap.Start(ctx, c.take); err != nil {
+	if err := c.prepare(); err != nil {
+		return nil, errors.Join(&UsageError{err}, b.CloseParts())
+	}
+	if err := c.tap.Start(ctx, c.take); err != nil {
 		return nil, errors.Join(c.abandon(), err)
 	}
 	c.began = time.Now()
 	if o.Ready != nil {
-		var notes []string
-		if n, ok := tap.(bench.Noting); ok {
-			notes = n.Notes()
-		}
-		o.Ready(tap.Name(), notes)
+		o.Ready(c.tap.Name(), c.notes())
 	}
 	r := &TapResult{}
 	r.End, r.Err = c.wait(ctx)
 	return r, c.finish(r)
 }
 
-func openTap(o TapOptions) (bench.Tap, error) {
+// openTap opens the tap as a bench that has nothing else but what the tap needs.
+func openTap(o TapOptions) (*bench.Bench, error) {
 	if o.Bench == "" {
 		return catalog.OpenTap(o.Name, o.Words)
 	}
-	if len(o.Words) > 0 {
-		return nil, fmt.Errorf("tap %s is described in %s: leave %s out, or --bench", o.Name, o.Bench, o.Words[0])
-	}
-	return catalog.BenchTap(o.Bench, o.Name)
+	return catalog.BenchTap(o.Bench, o.Name, o.Words)
 }
 
 // tapping is a capture under way.
 type tapping struct {
 	o     TapOptions
+	bench *bench.Bench // the tap, and what it needs
 	tap   bench.Tap
 	began time.Time
 	board *watch.Board // nil where nobody looks at devices
+
+	deferred bench.Deferred // the tap, where it gives its packets at its end
 
 	mu       sync.Mutex
 	recorder *record.Recorder // nil where nothing is recorded
@@ -134,6 +144,48 @@ type tapping struct {
 	left     uint64
 	full     bool          // as many as were wanted have been taken
 	done     chan struct{} // closed then
+}
+
+// check refuses what a tap that gives its packets at its end can't do.
+func (c *tapping) check() error {
+	d, ok := c.tap.(bench.Deferred)
+	if !ok {
+		return nil
+	}
+	lasts := c.lasts()
+	switch {
+	case c.o.Live:
+		return fmt.Errorf("tap %s gives its packets when the capture ends: there is nothing to watch meanwhile; record them, and inspect the record", c.tap.Name())
+	case c.o.Count > 0:
+		return fmt.Errorf("tap %s gives its packets when the capture ends: they can't be counted before; end it after a time, or by Ctrl-C", c.tap.Name())
+	case lasts > 0 && c.o.Duration > lasts:
+		return fmt.Errorf("tap %s captures for %s at most: give it a higher limit, or capture for less than %s", c.tap.Name(), lasts, c.o.Duration)
+	}
+	c.deferred = d
+	return nil
+}
+
+// lasts is how long the tap can capture by its own limit; 0 where it has none.
+func (c *tapping) lasts() time.Duration {
+	if l, ok := c.tap.(interface{ Lasts() time.Duration }); ok {
+		return l.Lasts() - lastsLess
+	}
+	return 0
+}
+
+// notes is what there is to say of how the tap captures.
+func (c *tapping) notes() []string {
+	notes := notesOf(c.tap)
+	if c.deferred == nil {
+		return notes
+	}
+	until := "Ctrl-C"
+	if c.o.Duration > 0 {
+		until = "in " + c.o.Duration.String()
+	} else if lasts := c.lasts(); lasts > 0 {
+		until = "by Ctrl-C, or in " + lasts.String()
+	}
+	return append(notes, "its packets are given when the capture ends: "+until)
 }
 
 // prepare opens the file before the tap, and the analysis.
@@ -172,7 +224,7 @@ func (c *tapping) counts(string) record.Counts {
 // abandon takes down what was made ready for a tap that could not be started; a file without a packet is of no use.
 func (c *tapping) abandon() error {
 	c.live.End(0) // of nothing
-	err := c.tap.Close()
+	err := c.bench.CloseParts()
 	if c.recorder != nil {
 		err = errors.Join(err, c.recorder.Close())
 		if c.o.Write != "-" {
@@ -214,10 +266,14 @@ func (c *tapping) wait(ctx context.Context) (TapEnd, error) {
 	look := time.NewTicker(50 * time.Millisecond)
 	defer look.Stop()
 	var over <-chan time.Time
-	if c.o.Duration > 0 {
-		timer := time.NewTimer(c.o.Duration)
+	atEnd := TapAsked
+	if d := cmp.Or(c.o.Duration, c.lasts()); d > 0 {
+		timer := time.NewTimer(d)
 		defer timer.Stop()
 		over = timer.C
+		if c.o.Duration == 0 {
+			atEnd = TapSource
+		}
 	}
 	var finite <-chan struct{}
 	if f, ok := c.tap.(bench.Finite); ok {
@@ -228,9 +284,9 @@ func (c *tapping) wait(ctx context.Context) (TapEnd, error) {
 		case <-c.done:
 			return TapAsked, nil
 		case <-over:
-			return TapAsked, c.flush()
+			return c.flush(atEnd)
 		case <-ctx.Done():
-			return TapInterrupted, c.flush()
+			return c.flush(TapInterrupted)
 		case <-tell.C:
 			c.tell()
 		case <-finite:
@@ -261,15 +317,26 @@ func (c *tapping) writing() error {
 	return c.recorder.Err()
 }
 
-// flush waits for what has reached the tap. That it can't be had is told, and ends nothing.
-func (c *tapping) flush() error {
-	ctx, cancel := context.WithTimeout(context.Background(), tapFlush)
-	defer cancel()
-	if err := c.tap.Flush(ctx); err != nil && c.tap.Err() == nil {
-		return fmt.Errorf("the last packets may be missing: %w", err)
+// flush waits for what has reached the tap. That it can't be had is told, and ends nothing but a tap that gave nothing before.
+func (c *tapping) flush(end TapEnd) (TapEnd, error) {
+	most := tapFlush
+	if c.deferred != nil {
+		most = c.deferred.FlushTime()
+		if c.o.Ending != nil {
+			c.o.Ending(most)
+		}
 	}
-	_, err := ending(c.tap.Err())
-	return err
+	ctx, cancel := context.WithTimeout(context.Background(), most)
+	defer cancel()
+	err := c.tap.Flush(ctx)
+	switch {
+	case err != nil && c.deferred != nil:
+		return TapBroke, err
+	case err != nil && c.tap.Err() == nil:
+		return end, fmt.Errorf("the last packets may be missing: %w", err)
+	}
+	_, err = ending(c.tap.Err())
+	return end, err
 }
 
 // tell gives the view of the moment.
@@ -295,10 +362,13 @@ func (c *tapping) tell() {
 
 // finish ends the tap, completes the file and settles the analysis.
 func (c *tapping) finish(r *TapResult) error {
-	if err := c.tap.Close(); err != nil && r.Err == nil {
+	if err := c.bench.CloseParts(); err != nil && r.Err == nil {
 		r.Err = err
 	}
 	r.Stats = c.tap.Stats()
+	if t, ok := c.tap.(bench.Restarting); ok {
+		r.Outages = t.Outages()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r.Taken, r.Left = c.taken, c.left

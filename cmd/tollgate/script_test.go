@@ -8,10 +8,13 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/tollgate-iot/tollgate/harness/sim/api"
 )
 
 func TestMain(m *testing.M) {
@@ -31,14 +34,18 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"called":     called,
+			"carrier":    carrier,
 			"exits":      exits,
 			"interrupts": interrupts,
+			"left":       left,
 			"mirrors":    mirrors,
 			"same":       same,
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("FIXTURES", fixtures)
 			env.Setenv("NO_COLOR", "1")
+			env.Values[carrierKey{}] = new(*api.API)
 			return nil
 		},
 	})
@@ -64,8 +71,8 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// interrupts CODE GLOB TEXT PROGRAM ARGS… runs a program, interrupts it once a file that the glob finds holds the text,
-// and wants its exit code.
+// interrupts CODE GLOB TEXT PROGRAM ARGS… runs a program, interrupts it once a file that the glob finds holds the text, or
+// for the glob - what the program printed, and wants its exit code.
 func interrupts(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 4 {
 		ts.Fatalf("usage: interrupts CODE GLOB TEXT PROGRAM ARGS…")
@@ -76,14 +83,14 @@ func interrupts(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	cmd := exec.Command(program, args[4:]...)
 	cmd.Dir = ts.MkAbs(".")
-	cmd.Env = append(os.Environ(), "NO_COLOR=1")
-	out := &strings.Builder{}
+	cmd.Env = append(os.Environ(), "NO_COLOR=1", "SORACOM_PROFILE_DIR="+ts.Getenv("SORACOM_PROFILE_DIR"), "SORACOM_ENDPOINT="+ts.Getenv("SORACOM_ENDPOINT"))
+	out := &printed{}
 	cmd.Stdout, cmd.Stderr = out, out
 	ts.Check(cmd.Start())
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	limit := time.After(2 * time.Minute)
-	for !holds(ts.MkAbs(args[1]), args[2]) {
+	for !(args[1] == "-" && strings.Contains(out.String(), args[2])) && !holds(ts.MkAbs(args[1]), args[2]) {
 		select {
 		case <-limit:
 			_ = cmd.Process.Kill()
@@ -100,6 +107,24 @@ func interrupts(ts *testscript.TestScript, neg bool, args []string) {
 	if got := cmd.ProcessState.ExitCode(); got != want {
 		ts.Fatalf("exit code %d, not %d", got, want)
 	}
+}
+
+// printed is what a program printed so far.
+type printed struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (p *printed) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text.Write(b)
+}
+
+func (p *printed) String() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text.String()
 }
 
 func holds(glob, text string) bool {

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tollgate-iot/tollgate/harness"
+	"github.com/tollgate-iot/tollgate/harness/bench"
 	"github.com/tollgate-iot/tollgate/harness/catalog"
 	"github.com/tollgate-iot/tollgate/harness/privilege"
 	"github.com/tollgate-iot/tollgate/harness/report"
@@ -40,12 +41,18 @@ end what was received, filtered, dropped, cut short and doubled.
 TAP is a driver with its options (vxlan listen=10.0.0.2:4789), or with --bench the name of one of a bench's taps. Where an
 option may be a list, its values stand behind each other with commas between them (vni=1,2).
 
+peek captures one SIM's packets in its carrier's network, with the credentials that a run has (a profile in
+$SORACOM_PROFILE_DIR or ~/.soracom): the SIM of sim=IMSI, or with --bench that of the device, sim=NAME where several have
+one. The carrier gives the packets when the capture ends.
+
 Exit codes: 0 it ended as it was to: by Ctrl-C, --count, --duration, or at the end of its source · 2 wrong usage ·
-3 the tap can't be started or broke, or not everything could be recorded · 130 Ctrl-C before --count or --duration was reached.
+3 the tap can't be started, broke or did not capture for a while, or not everything could be recorded ·
+130 Ctrl-C before --count or --duration was reached.
 
 ` + catalog.TapHelp(),
 		Example: "  tollgate tap afpacket interface=eth0 capture=gre --write night.pcapng --rotate 100MiB\n" +
-			"  tollgate tap vxlan listen=10.0.0.2 --watch\n  tollgate tap junction --bench desk.yaml --write - | wireshark -k -i -",
+			"  tollgate tap vxlan listen=10.0.0.2 --watch\n  tollgate tap junction --bench desk.yaml --write - | wireshark -k -i -\n" +
+			"  tollgate tap peek sim=440103123456789 --duration 10m --write night.pcapng",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return usage("tap: which? Name a driver with its options, or one of a bench's taps\nsee `tollgate tap --help`")
@@ -84,6 +91,9 @@ func (a *app) tap(cmd *cobra.Command, args []string, f tapFlags) error {
 		}
 		show.begin()
 	}
+	o.Ending = func(wait time.Duration) {
+		fmt.Fprintf(a.err, "waiting for its packets, %s at most (Ctrl-C gives them up, and leaves with the carrier what it has)\n", wait)
+	}
 	o.Tell = show.tell
 	r, err := harness.Tap(cmd.Context(), o)
 	show.end()
@@ -109,7 +119,7 @@ func tapName(args []string, f tapFlags) string {
 // exit is the exit code of a capture.
 func (f tapFlags) exit(r *harness.TapResult) int {
 	switch e := r.Recording; {
-	case r.End == harness.TapBroke, e != nil && (len(e.Gaps) > 0 || e.Unended != "") && f.write != "-":
+	case r.End == harness.TapBroke, len(r.Outages) > 0, e != nil && (len(e.Gaps) > 0 || e.Unended != "") && f.write != "-":
 		return exitInconclusive
 	case r.End == harness.TapInterrupted && (f.count > 0 || f.duration > 0):
 		return exitInterrupted
@@ -119,7 +129,7 @@ func (f tapFlags) exit(r *harness.TapResult) int {
 
 func (f tapFlags) options(args []string) (harness.TapOptions, error) {
 	o := harness.TapOptions{Bench: f.bench, Name: args[0], Words: args[1:], Write: f.write, Out: os.Stdout,
-		Count: f.count, Duration: f.duration, Every: f.every}
+		Count: f.count, Duration: f.duration, Every: f.every, Live: f.watch}
 	var errs []error
 	if f.rotate != "" {
 		size, err := parseBytes(f.rotate)
@@ -180,6 +190,9 @@ func (a *app) tapSummary(r *harness.TapResult, o harness.TapOptions) {
 	s, c := r.Stats, r.Capture
 	fmt.Fprintf(a.err, "received %s · filtered %s · %s · truncated %s · duplicates %s\n", trace.Thousands(s.Received), trace.Thousands(s.Filtered),
 		alarmed(style, s.Dropped > 0, "dropped "+trace.Thousands(s.Dropped)), trace.Thousands(s.Truncated), trace.Thousands(c.Duplicates))
+	for _, out := range r.Outages {
+		fmt.Fprintf(a.err, "%s\n", alarmed(style, true, report.Safe(outageText(out))))
+	}
 	if len(o.Devices) > 0 {
 		fmt.Fprintf(a.err, "of the devices asked for %s, of others %s\n", counted(r.Taken, "packet"), trace.Thousands(r.Left))
 	}
@@ -189,6 +202,17 @@ func (a *app) tapSummary(r *harness.TapResult, o harness.TapOptions) {
 	fmt.Fprintf(a.err, "%s, %s%s · capture %s: %s\n", counted(c.Total.Devices, "device"), counted(flowsOf(c), "flow"), inferred(c),
 		c.Completeness.State, report.Safe(cmp.Or(strings.Join(c.Completeness.Reasons, "; "), "nothing was captured")))
 }
+
+// outageText tells of a span in which the tap did not capture.
+func outageText(o bench.Outage) string {
+	to := "the end"
+	if !o.To.IsZero() {
+		to = clockText(o.To)
+	}
+	return fmt.Sprintf("not captured: from %s to %s: %s", clockText(o.From), to, o.Cause)
+}
+
+func clockText(t time.Time) string { return t.Local().Format("15:04:05.000") }
 
 func inferred(c *trace.Capture) string {
 	if c.Inferred && c.Total.Devices > 0 {
@@ -208,7 +232,7 @@ func (a *app) tapRecorded(style report.Style, e *trace.RecordingEvidence, file s
 	fmt.Fprintf(a.err, "recorded %s in %s\n", counted(e.Frames, "packet"), report.Safe(where))
 	for _, g := range e.Gaps {
 		fmt.Fprintf(a.err, "%s\n", alarmed(style, true, report.Safe(fmt.Sprintf("not recorded: %s from %s to %s: %s", counted(g.Frames, "packet"),
-			g.From.Local().Format("15:04:05.000"), g.To.Local().Format("15:04:05.000"), g.Cause))))
+			clockText(g.From), clockText(g.To), g.Cause))))
 	}
 	if e.Unended != "" && file != "-" {
 		fmt.Fprintf(a.err, "%s\n", alarmed(style, true, report.Safe("the recording is not complete: "+e.Unended)))

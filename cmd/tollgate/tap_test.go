@@ -107,6 +107,18 @@ func TestParseBytes(t *testing.T) {
 	}
 }
 
+// What was not captured is told with its times and its cause, which a stranger may have written.
+func TestTapOutages(t *testing.T) {
+	from := time.Date(2026, 3, 8, 12, 0, 0, 0, time.UTC)
+	r := harness.TapResult{Capture: &trace.Capture{}, Outages: []bench.Outage{
+		{From: from, To: from.Add(90 * time.Second), Cause: "ssh said \x1b[2J"}, {From: from.Add(time.Hour), Cause: "its writer has gone"}}}
+	var out strings.Builder
+	(&app{err: &out}).tapSummary(&r, harness.TapOptions{})
+	require.Contains(t, out.String(), `not captured: from `+clockText(from)+` to `+clockText(from.Add(90*time.Second))+`: ssh said \x1b[2J`+"\n")
+	require.Contains(t, out.String(), " to the end: its writer has gone\n")
+	require.Equal(t, []tapHole{{From: "2026-03-08T12:00:00Z", To: "2026-03-08T12:01:30Z", Cause: `ssh said \x1b[2J`}, {From: "2026-03-08T13:00:00Z", Cause: "its writer has gone"}}, endOf(&r).Outages)
+}
+
 func TestTapExit(t *testing.T) {
 	gap := &trace.RecordingEvidence{Gaps: []trace.RecordingGap{{Frames: 1}}}
 	for name, c := range map[string]struct {
@@ -121,6 +133,7 @@ func TestTapExit(t *testing.T) {
 		"the source's end":               {tapFlags{}, harness.TapResult{End: harness.TapSource}, 0},
 		"broken":                         {tapFlags{}, harness.TapResult{End: harness.TapBroke}, 3},
 		"not all recorded":               {tapFlags{write: "x"}, harness.TapResult{End: harness.TapInterrupted, Recording: gap}, 3},
+		"it did not capture for a while": {tapFlags{}, harness.TapResult{End: harness.TapInterrupted, Outages: []bench.Outage{{}}}, 3},
 		"its reader has gone":            {tapFlags{write: "-"}, harness.TapResult{End: harness.TapAsked, Recording: gap}, 0},
 	} {
 		t.Run(name, func(t *testing.T) { require.Equal(t, c.want, c.f.exit(&c.r)) })

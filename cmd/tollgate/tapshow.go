@@ -244,6 +244,11 @@ type (
 		Name    string     `json:"name,omitempty"`
 		Proto   string     `json:"proto"`
 	}
+	tapHole struct {
+		From  string `json:"from"`
+		To    string `json:"to,omitempty"` // none where it lasted to the end
+		Cause string `json:"cause"`
+	}
 	tapEnd struct {
 		End        string    `json:"end"`
 		Error      string    `json:"error,omitempty"`
@@ -253,6 +258,7 @@ type (
 		Recorded   *uint64   `json:"recorded,omitempty"`
 		Files      int       `json:"files,omitempty"`
 		Lost       uint64    `json:"not_recorded,omitempty"`
+		Outages    []tapHole `json:"not_captured,omitempty"`
 		Devices    uint64    `json:"devices"`
 		Flows      uint64    `json:"flows"`
 		State      string    `json:"completeness"`
@@ -278,6 +284,13 @@ func endOf(r *harness.TapResult) tapEnd {
 		State: c.Completeness.State.String(), Reasons: []string{}}
 	for _, reason := range c.Completeness.Reasons {
 		e.Reasons = append(e.Reasons, report.Safe(reason))
+	}
+	for _, o := range r.Outages {
+		h := tapHole{From: o.From.UTC().Format(time.RFC3339Nano), Cause: report.Safe(o.Cause)}
+		if !o.To.IsZero() {
+			h.To = o.To.UTC().Format(time.RFC3339Nano)
+		}
+		e.Outages = append(e.Outages, h)
 	}
 	if r.Err != nil {
 		e.Error = report.Safe(r.Err.Error())

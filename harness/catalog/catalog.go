@@ -50,7 +50,7 @@ var taps = map[string]tapDriver{
 	"afpacket": tapOf(afpacketObject(), openAFPacket),
 	"file":     tapOf(fileObject(), openFile),
 	"gre":      tapOf(greObject(), openGRE),
-	peekDriver: tapOf(peekObject(), openPeek),
+	peekDriver: peekTap(),
 	"pipe":     tapOf(pipeObject(), openPipe),
 	"ssh":      tapOf(sshObject(), openSSH),
 	"vxlan":    tapOf(vxlanObject(), openVXLAN),

@@ -106,10 +106,8 @@ func openInventory(_ context.Context, want scenario.DeviceWant, o Options, inv *
 	var errs scenario.Errors // none: the inventory was checked
 	b.Device = devices[d.Driver].open(portAt(checkPart(&errs, &d.Part, "device", names(devices), deviceObject()).port), b.Clock)
 	if d.Carrier != "" {
-		p := inv.Carrier(d.Carrier)
-		given := checkPart(&errs, p, "carrier", names(carriers), carrierObject())
-		if b.Carrier, err = carriers[p.Driver].open(given, d.IMSI, b.Clock); err != nil {
-			return nil, &BrokenError{inv.Name, fmt.Errorf("carrier %s: %w", p.Name, err)}
+		if b.Carrier, err = deviceCarrier(inv, d, b.Clock); err != nil {
+			return nil, &BrokenError{inv.Name, err}
 		}
 	}
 	for i := range inv.Taps {
@@ -124,6 +122,17 @@ func openInventory(_ context.Context, want scenario.DeviceWant, o Options, inv *
 		}
 	}
 	return b, nil
+}
+
+// deviceCarrier opens the carrier of a device's SIM.
+func deviceCarrier(inv *bench.Inventory, d *bench.DevicePart, clock bench.Clock) (bench.Carrier, error) {
+	p := inv.Carrier(d.Carrier)
+	var errs scenario.Errors // none: the inventory was checked
+	carrier, err := carriers[p.Driver].open(checkPart(&errs, p, "carrier", names(carriers), carrierObject()), d.IMSI, clock)
+	if err != nil {
+		return nil, fmt.Errorf("carrier %s: %w", p.Name, err)
+	}
+	return carrier, nil
 }
 
 func closeCarrier(b *bench.Bench) error {

@@ -1,8 +1,8 @@
 package catalog
 
 import (
+	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -12,8 +12,8 @@ import (
 
 // OpenTap makes a tap for use by itself, as on a command line: its driver, and its options as KEY=VALUE, which are those of
 // a bench file. Where a list may stand, VALUE is taken apart at its commas, and a command at its spaces. Mistakes are
-// scenario.Errors.
-func OpenTap(driver string, options []string) (bench.Tap, error) {
+// scenario.Errors. What is given is a bench of the tap and, where the tap needs one, its carrier: CloseParts closes both.
+func OpenTap(driver string, options []string) (*bench.Bench, error) {
 	at := scenario.Pos{File: strings.TrimSpace("tap " + driver)}
 	p := &bench.Part{Pos: at, DriverPos: at, Name: driver, Driver: driver}
 	var errs scenario.Errors
@@ -31,40 +31,92 @@ func OpenTap(driver string, options []string) (bench.Tap, error) {
 	if driver == "" {
 		errs.Addf(at, "which driver? %s", scenario.Suggest("", names(taps)))
 	}
-	checkTap(&errs, p)
+	if d, known := taps[driver]; known {
+		d.byItself().check(&errs, p)
+	} else {
+		checkTap(&errs, p)
+	}
 	if err := errs.Err(); err != nil {
 		return nil, err
 	}
-	tap, err := taps[driver].open(p, &bench.Bench{Clock: wallClock{}})
+	b := &bench.Bench{Clock: wallClock{}}
+	tap, err := taps[driver].byItself().open(p, b)
 	if err != nil {
-		return nil, fmt.Errorf("open tap %s: %w", driver, err)
+		return nil, errors.Join(fmt.Errorf("open tap %s: %w", driver, err), closeCarrier(b))
 	}
-	return tap, nil
+	b.Taps = []bench.Tap{tap}
+	return b, nil
 }
 
-// BenchTap makes a tap of a bench file for use by itself.
-func BenchTap(file, name string) (bench.Tap, error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("read bench: %w", err)
-	}
-	inv, err := Inventory(file, data)
+// BenchTap makes a tap of a bench file for use by itself, as OpenTap does. The one option that it may have is sim=NAME: the
+// device, or its IMSI, whose SIM a tap in the carrier's network captures; the only device with a carrier where it has none.
+func BenchTap(file, name string, options []string) (*bench.Bench, error) {
+	inv, err := readInventory(file)
 	if err != nil {
 		return nil, err
 	}
 	known := make([]string, len(inv.Taps))
 	for i := range inv.Taps {
-		p := &inv.Taps[i]
-		if known[i] = p.Name; p.Name != name {
+		known[i] = inv.Taps[i].Name
+	}
+	i := slices.Index(known, name)
+	if i < 0 {
+		return nil, fmt.Errorf("bench %s has no tap %q: %s", inv.Name, name, scenario.Suggest(name, known))
+	}
+	p, b := &inv.Taps[i], &bench.Bench{Name: inv.Name, Clock: wallClock{}}
+	if err := giveCarrier(b, inv, file, p, options); err != nil {
+		return nil, err
+	}
+	tap, err := taps[p.Driver].open(p, b)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open tap %s of bench %s: %w", name, inv.Name, err), closeCarrier(b))
+	}
+	b.Taps = []bench.Tap{tap}
+	return b, nil
+}
+
+// giveCarrier gives a bench the carrier of the device whose SIM a tap captures; other taps need none.
+func giveCarrier(b *bench.Bench, inv *bench.Inventory, file string, p *bench.Part, options []string) error {
+	sim := ""
+	for _, o := range options {
+		key, value, _ := strings.Cut(o, "=")
+		if taps[p.Driver].alone == nil || key != "sim" || sim != "" || value == "" {
+			return fmt.Errorf("tap %s is described in %s: leave %s out, or --bench", p.Name, file, o)
+		}
+		sim = value
+	}
+	if taps[p.Driver].alone == nil {
+		return nil
+	}
+	d, err := whose(inv, p.Name, sim)
+	if err != nil {
+		return err
+	}
+	b.Carrier, err = deviceCarrier(inv, d, b.Clock)
+	return err
+}
+
+// whose finds the device whose SIM is meant: by its name, by its IMSI, or as the only one that has a carrier.
+func whose(inv *bench.Inventory, tap, sim string) (*bench.DevicePart, error) {
+	var can []*bench.DevicePart
+	var known []string
+	for i := range inv.Devices {
+		d := &inv.Devices[i]
+		if d.Carrier == "" {
 			continue
 		}
-		tap, err := taps[p.Driver].open(p, &bench.Bench{Clock: wallClock{}})
-		if err != nil {
-			return nil, fmt.Errorf("open tap %s of bench %s: %w", name, inv.Name, err)
+		if sim == d.Name || sim == d.IMSI {
+			return d, nil
 		}
-		return tap, nil
+		can, known = append(can, d), append(known, d.Name)
 	}
-	return nil, fmt.Errorf("bench %s has no tap %q: %s", inv.Name, name, scenario.Suggest(name, known))
+	switch {
+	case sim != "":
+		return nil, fmt.Errorf("bench %s has no device %q with a carrier: %s", inv.Name, sim, scenario.Suggest(sim, known))
+	case len(can) > 1:
+		return nil, fmt.Errorf("tap %s captures the packets of one SIM, and bench %s has several: say which with sim=%s", tap, inv.Name, strings.Join(known, " or sim="))
+	}
+	return can[0], nil // a bench without any is refused as it is read
 }
 
 // valueOf makes of a text what a bench file would hold.
@@ -113,14 +165,14 @@ func listOf(driver, key string) lists {
 	return noList
 }
 
-// tapProperties gives the schemas of a driver's options, by their names.
+// tapProperties gives the schemas of the options of a driver's tap by itself, by their names.
 func tapProperties(driver string) map[string]any {
 	d, ok := taps[driver]
 	if !ok {
 		return nil
 	}
 	defs := map[string]any{}
-	d.schema(defs)
+	d.byItself().schema(defs)
 	definition, _ := defs["tap"].(map[string]any)
 	properties, _ := definition["properties"].(map[string]any)
 	return properties

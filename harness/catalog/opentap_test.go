@@ -3,10 +3,13 @@ package catalog
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/tollgate-iot/tollgate/harness/capture/peek"
 	"github.com/tollgate-iot/tollgate/harness/scenario"
 )
 
@@ -20,10 +23,11 @@ func TestOpenTap(t *testing.T) {
 		{"vxlan", "vni=7"},
 		{"gre", "key=0x1f"},
 	} {
-		tap, err := OpenTap(words[0], words[1:])
+		b, err := OpenTap(words[0], words[1:])
 		require.NoError(t, err, words)
-		require.NotEmpty(t, tap.Name())
-		require.NoError(t, tap.Close())
+		require.NotEmpty(t, b.Taps[0].Name())
+		require.Nil(t, b.Carrier)
+		require.NoError(t, b.CloseParts())
 	}
 	for want, words := range map[string][]string{
 		`tap vxlam: tap "vxlam": no driver "vxlam": did you mean "vxlan"?`:              {"vxlam"},
@@ -48,13 +52,77 @@ func TestOpenTap(t *testing.T) {
 func TestBenchTap(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "b.yaml")
 	require.NoError(t, os.WriteFile(file, []byte(devicesOnly+"  replay: {driver: file, path: x.pcap}\n"), 0o644))
-	tap, err := BenchTap(file, "replay")
+	b, err := BenchTap(file, "replay", nil)
 	require.NoError(t, err)
-	require.Equal(t, "replay", tap.Name())
-	_, err = BenchTap(file, "reply")
+	require.Equal(t, "replay", b.Taps[0].Name())
+	require.NoError(t, b.CloseParts())
+	_, err = BenchTap(file, "reply", nil)
 	require.ErrorContains(t, err, `has no tap "reply": did you mean "replay"?`)
-	_, err = BenchTap(filepath.Join(t.TempDir(), "none.yaml"), "replay")
+	for _, option := range []string{"path=y", "sim=440103123456789", "sim="} {
+		_, err = BenchTap(file, "replay", []string{option})
+		require.ErrorContains(t, err, "leave "+option+" out, or --bench")
+	}
+	_, err = BenchTap(filepath.Join(t.TempDir(), "none.yaml"), "replay", nil)
 	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+// signedIn gives a profile to sign in with: no call is made.
+func signedIn(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "default.json"), []byte(`{"authKeyId": "k", "authKey": "s"}`), 0o600))
+	t.Setenv("SORACOM_PROFILE_DIR", dir)
+	t.Setenv("SORACOM_ENDPOINT", "http://127.0.0.1:1")
+}
+
+// A tap in the carrier's network has the carrier of a SIM: of the one that it names, or of a device of its bench.
+func TestTapWithACarrier(t *testing.T) {
+	signedIn(t)
+	b, err := OpenTap("peek", []string{"sim=440103123456789", "limit=4h", "keep=true"})
+	require.NoError(t, err)
+	require.NotNil(t, b.Carrier)
+	require.Equal(t, 4*time.Hour, b.Taps[0].(*peek.Tap).Lasts())
+	require.NoError(t, b.CloseParts())
+
+	for want, words := range map[string][]string{
+		`tap peek: a tap needs "sim"`:                                        {"limit=4h"},
+		`tap peek: limit: a packet capture session lasts from 30s to 24h`:    {"sim=440103123456789", "limit=1s"},
+		`tap peek: unknown key "sin" in a tap: did you mean "sim"?`:          {"sin=440103123456789"},
+		`open tap peek: use SIM "wio-1": neither an IMSI`:                    {"sim=wio-1"},
+		`open tap peek: read profile nobody: no file `:                       {"sim=440103123456789", "profile=nobody"},
+		`open tap peek: use endpoint http://example.com: credentials go ove`: {"sim=440103123456789", "endpoint=http://example.com"},
+	} {
+		_, err := OpenTap("peek", words)
+		require.ErrorContains(t, err, want)
+	}
+
+	one := withCarrier + "  session: {driver: peek, limit: 3h}\n"
+	two := strings.Replace(one, "taps:", "  e: {driver: wio-lte, port: {path: /dev/y}, carrier: soracom, imsi: \"440103123456780\"}\ntaps:", 1)
+	for _, c := range []struct {
+		bench   string
+		options []string
+		want    string // "" where it opens
+	}{
+		{one, nil, ""},
+		{one, []string{"sim=d"}, ""},
+		{one, []string{"sim=440103123456789"}, ""},
+		{two, []string{"sim=e"}, ""},
+		{two, nil, "tap session captures the packets of one SIM, and bench desk has several: say which with sim=d or sim=e"},
+		{two, []string{"sim=f"}, `bench desk has no device "f" with a carrier: `},
+		{two, []string{"limit=4h"}, "tap session is described in "},
+		{two, []string{"sim=d", "sim=e"}, "tap session is described in "},
+	} {
+		file := filepath.Join(t.TempDir(), "b.yaml")
+		require.NoError(t, os.WriteFile(file, []byte(c.bench), 0o644))
+		b, err := BenchTap(file, "session", c.options)
+		if c.want != "" {
+			require.ErrorContains(t, err, c.want)
+			continue
+		}
+		require.NoError(t, err)
+		require.Equal(t, "session", b.Taps[0].Name())
+		require.Equal(t, 3*time.Hour, b.Taps[0].(*peek.Tap).Lasts())
+		require.NoError(t, b.CloseParts())
+	}
 }
 
 // Every driver's options are told with what they are.

@@ -19,6 +19,16 @@ type tapDriver struct {
 	open func(p *bench.Part, b *bench.Bench) (bench.Tap, error)
 	// schema gives the options' JSON Schema.
 	schema func(defs map[string]any) map[string]any
+	// alone is the driver of a tap by itself, where that must say more than one of a bench does; nil where it must not.
+	alone *tapDriver
+}
+
+// byItself gives the driver of a tap on a command line.
+func (d tapDriver) byItself() tapDriver {
+	if d.alone != nil {
+		return *d.alone
+	}
+	return d
 }
 
 // tapOf is a driver whose options are read into a T.

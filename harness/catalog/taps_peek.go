@@ -12,16 +12,51 @@ import (
 // peekDriver is the tap driver that captures in the carrier's network.
 const peekDriver = "peek"
 
-func peekObject() *scenario.Object[peek.Options] {
-	return &scenario.Object[peek.Options]{Name: "a tap", Keys: []scenario.Key[peek.Options]{
+// peekTap is its driver: on a bench the device's carrier is known, and by itself the tap must say whose SIM is captured.
+func peekTap() tapDriver {
+	object := &scenario.Object[peek.Options]{Name: "a tap", Keys: peekKeys(func(o *peek.Options) *peek.Options { return o }), Check: checkLimit(func(o *peek.Options) *peek.Options { return o })}
+	inner := func(o *peekAlone) *peek.Options { return &o.tap }
+	alone := &scenario.Object[peekAlone]{Name: "a tap", Keys: append(peekKeys(inner),
+		scenario.Needed(scenario.Field("sim", "The SIM whose packets are captured, by its IMSI or SIM ID; with --bench it may be a device's name, and is that of the only one. (On a command line alone.)", scenario.Text("an IMSI or a SIM ID"), func(o *peekAlone) *string { return &o.sim })),
+		scenario.Field("profile", "The vendor command's profile to sign in with; default where not given. (On a command line alone.)", scenario.Text("a profile's name"), func(o *peekAlone) *string { return &o.carrier.profile }),
+		scenario.Field("endpoint", "Another address of the API; SORACOM_ENDPOINT, or the profile's, where not given. (On a command line alone.)", scenario.Text("a URL"), func(o *peekAlone) *string { return &o.carrier.endpoint }),
+	), Check: checkLimit(inner)}
+	d, byItself := tapOf(object, openPeek), tapOf(alone, openPeekAlone)
+	d.alone = &byItself
+	return d
+}
+
+// peekAlone are the options of a tap by itself, which has no device's carrier.
+type peekAlone struct {
+	tap     peek.Options
+	sim     string
+	carrier carrierOptions
+}
+
+func peekKeys[T any](at func(*T) *peek.Options) []scenario.Key[T] {
+	return []scenario.Key[T]{
 		scenario.Each("limit", "How long a packet capture session may last, from 30s to 24h: longer than the longest run, for a session that was forgotten costs until then. 2h where not given.", scenario.Length(),
-			func(o *peek.Options, _ scenario.Entry, v scenario.Span) { o.Most = v.Length }),
-		scenario.Field("keep", "true: the carrier keeps the session's file, for a week; otherwise it is deleted once it has been read.", truth(), func(o *peek.Options) *bool { return &o.Keep }),
-	}, Check: func(errs *scenario.Errors, o *peek.Options, v scenario.Value, _ bool) {
-		if o.Most != 0 && (o.Most < soracom.CaptureLeast || o.Most > soracom.CaptureMost) {
+			func(o *T, _ scenario.Entry, v scenario.Span) { at(o).Most = v.Length }),
+		scenario.Field("keep", "true: the carrier keeps the session's file, for a week; otherwise it is deleted once it has been read.", truth(), func(o *T) *bool { return &at(o).Keep }),
+	}
+}
+
+func checkLimit[T any](at func(*T) *peek.Options) func(*scenario.Errors, *T, scenario.Value, bool) {
+	return func(errs *scenario.Errors, o *T, v scenario.Value, _ bool) {
+		if most := at(o).Most; most != 0 && (most < soracom.CaptureLeast || most > soracom.CaptureMost) {
 			errs.Addf(v.Pos, "limit: a packet capture session lasts from %s to %s", soracom.CaptureLeast, soracom.CaptureMost)
 		}
-	}}
+	}
+}
+
+// openPeekAlone captures the sessions of the SIM that the tap names, and leaves its carrier with the bench.
+func openPeekAlone(name string, o peekAlone, b *bench.Bench) (bench.Tap, error) {
+	carrier, err := openSoracom(o.carrier, o.sim, b.Clock)
+	if err != nil {
+		return nil, err
+	}
+	b.Carrier = carrier
+	return openPeek(name, o.tap, b)
 }
 
 // openPeek captures the sessions of the device's own SIM: its carrier is the bench's.

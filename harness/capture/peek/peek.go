@@ -113,6 +113,9 @@ func (t *Tap) Name() string { return t.o.Name }
 // FlushTime implements bench.Deferred.
 func (t *Tap) FlushTime() time.Duration { return fileFor }
 
+// Lasts is how long its session lasts at most.
+func (t *Tap) Lasts() time.Duration { return t.o.Most }
+
 // Doubt implements bench.Doubtful.
 func (t *Tap) Doubt() string { return "the carrier does not tell what a packet capture session lost" }
 
