@@ -1,7 +1,6 @@
 package flow
 
 import (
-	"encoding/binary"
 	"math/rand/v2"
 	"net/netip"
 
@@ -48,14 +47,13 @@ func newDevices() devices {
 
 // place is where an address stands among the slots, or would stand.
 func (d *devices) place(a *packet.Addr, path uint32) uint64 {
-	w := binary.LittleEndian.Uint64
 	mask := uint64(len(d.slots) - 1)
-	for i := mix(w(a[8:])^d.seed[0], w(a[:8])^uint64(path)<<24^d.seed[1]) & mask; ; i = (i + 1) & mask {
+	for i := mix(low(a)^d.seed[0], high(a)^uint64(path)<<24^d.seed[1]) & mask; ; i = (i + 1) & mask {
 		h := d.slots[i]
 		if h == 0 {
 			return i
 		}
-		if e := &d.all[h-1]; w(e.addr[8:]) == w(a[8:]) && w(e.addr[:8]) == w(a[:8]) && e.path == path {
+		if e := &d.all[h-1]; low(&e.addr) == low(a) && high(&e.addr) == high(a) && e.path == path {
 			return i
 		}
 	}

@@ -144,8 +144,8 @@ func keyOf(p *packet.Packet, k *key) (end int) {
 		sp, dp = p.SrcPort, p.DstPort
 	}
 	k.path, k.kind, k.proto = p.Path, p.Kind, p.Proto
-	word := binary.BigEndian.Uint64
-	sHigh, sLow, dHigh, dLow := word(p.Src[:8]), word(p.Src[8:]), word(p.Dst[:8]), word(p.Dst[8:])
+	sHigh, sLow := binary.BigEndian.Uint64(p.Src[:8]), binary.BigEndian.Uint64(p.Src[8:])
+	dHigh, dLow := binary.BigEndian.Uint64(p.Dst[:8]), binary.BigEndian.Uint64(p.Dst[8:])
 	// Which end is lower is as good as a coin's toss from packet to packet, so it is not decided by a branch: the borrow of
 	// destination less source, as one long number, is 1 where the destination is the lower end.
 	_, borrow := bits.Sub64(uint64(dp), uint64(sp), 0)
@@ -153,11 +153,10 @@ func keyOf(p *packet.Packet, k *key) (end int) {
 	_, borrow = bits.Sub64(dLow, sLow, borrow)
 	change := -borrow
 	low, high, port := (sLow^dLow)&change, (sHigh^dHigh)&change, (sp^dp)&uint16(change)
-	put := binary.BigEndian.PutUint64
-	put(k.a[:8], sHigh^high)
-	put(k.a[8:], sLow^low)
-	put(k.b[:8], dHigh^high)
-	put(k.b[8:], dLow^low)
+	binary.BigEndian.PutUint64(k.a[:8], sHigh^high)
+	binary.BigEndian.PutUint64(k.a[8:], sLow^low)
+	binary.BigEndian.PutUint64(k.b[:8], dHigh^high)
+	binary.BigEndian.PutUint64(k.b[8:], dLow^low)
 	k.aPort, k.bPort = sp^port, dp^port
 	return int(borrow)
 }

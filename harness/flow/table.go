@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"math/rand/v2"
+
+	"github.com/tollgate-iot/tollgate/harness/packet"
 )
 
 // table finds a flow's state by its key: open addressing with linear probing over (hash, handle) pairs, eight bytes
@@ -32,6 +34,10 @@ func mix(a, b uint64) uint64 {
 // unseeded is for hashes that decide what is seen, which must come out the same in every run.
 var unseeded = [2]uint64{0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9}
 
+// high and low are the halves of an address, as words to mix and compare.
+func high(a *packet.Addr) uint64 { return binary.LittleEndian.Uint64(a[:8]) }
+func low(a *packet.Addr) uint64  { return binary.LittleEndian.Uint64(a[8:]) }
+
 // hash multiplies the words of a key pairwise, in the manner of wyhash.
 func (k *key) hash(seed *[2]uint64) uint32 {
 	h := k.mixed(seed)
@@ -39,12 +45,11 @@ func (k *key) hash(seed *[2]uint64) uint32 {
 }
 
 func (k *key) mixed(seed *[2]uint64) uint64 {
-	w := binary.LittleEndian.Uint64
 	ports := uint64(k.aPort) | uint64(k.bPort)<<16 | uint64(k.path)<<32
-	h := mix(w(k.a[8:])^seed[0], w(k.b[8:])^seed[1])
+	h := mix(low(&k.a)^seed[0], low(&k.b)^seed[1])
 	h ^= mix(ports^seed[1], h^uint64(k.kind)<<8^uint64(k.proto)^0x9E3779B97F4A7C15)
-	if hi := w(k.a[:8]) | w(k.b[:8]); hi != 0 {
-		h = mix(w(k.a[:8])^h, w(k.b[:8])^seed[0])
+	if hi := high(&k.a) | high(&k.b); hi != 0 {
+		h = mix(high(&k.a)^h, high(&k.b)^seed[0])
 	}
 	return h
 }
@@ -64,9 +69,8 @@ func (t *table) find(b *slab, k *key, hash uint32) uint32 {
 
 // same compares keys by words: what the compiler makes of == calls a function.
 func (k *key) same(o *key) bool {
-	w := binary.LittleEndian.Uint64
-	return w(k.b[8:]) == w(o.b[8:]) && w(k.a[8:]) == w(o.a[8:]) && k.aPort == o.aPort && k.bPort == o.bPort && k.path == o.path &&
-		k.kind == o.kind && k.proto == o.proto && w(k.a[:8]) == w(o.a[:8]) && w(k.b[:8]) == w(o.b[:8])
+	return low(&k.b) == low(&o.b) && low(&k.a) == low(&o.a) && k.aPort == o.aPort && k.bPort == o.bPort && k.path == o.path &&
+		k.kind == o.kind && k.proto == o.proto && high(&k.a) == high(&o.a) && high(&k.b) == high(&o.b)
 }
 
 func (t *table) insert(hash, handle uint32) {
