@@ -87,19 +87,26 @@ func record(flows ...*flow.Flow) *trace.Trace {
 	if number > 0 {
 		c.Devices = []trace.Device{device}
 	}
-	return &trace.Trace{Scenario: "made", Account: trace.Wire, Begin: at(-10), End: at(600), Capture: c, Evidence: trace.Evidence{Taps: []trace.TapEvidence{
-		{Name: "sim", ReadyBefore: true, Flushed: true, CanaryBefore: true, CanaryAfter: true, Received: number}}}}
+	return &trace.Trace{Scenario: "made", Account: trace.Wire, Begin: at(-10), End: at(600), Capture: c, Evidence: allEvidence(number)}
 }
 
-// unproven takes away what proves the record whole.
+// allEvidence is all that a run's evidence can say: its tap was not blind, and its mirror counted every packet.
+func allEvidence(frames uint64) trace.Evidence {
+	return trace.Evidence{
+		Taps:   []trace.TapEvidence{{Name: "sim", ReadyBefore: true, Flushed: true, CanaryBefore: true, CanaryAfter: true, Received: frames}},
+		Mirror: &trace.MirrorEvidence{Whole: "the mirror counted every packet"},
+	}
+}
+
+// unproven takes away the count: that the tap was not blind proves nothing whole.
 func unproven(t *trace.Trace) *trace.Trace {
-	t.Evidence.Taps = nil
+	t.Evidence.Mirror = nil
 	return t
 }
 
 // broken makes something be known to be missing.
 func broken(t *trace.Trace) *trace.Trace {
-	t.Evidence.Taps = nil
+	t.Evidence = trace.Evidence{}
 	t.Capture.Completeness = trace.Completeness{State: trace.Broken,
 		Holes: []trace.Hole{{Kind: trace.HoleSequence, Flow: -1, Bytes: 1000, Reason: "1,000 bytes down never seen"}}, Reasons: []string{"1,000 bytes down never seen"}}
 	return t

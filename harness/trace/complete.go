@@ -52,6 +52,12 @@ func (s Scope) concerns(h Hole) bool {
 // Completeness judges how complete the record is for a scope: by the packets themselves, the taps' own accounts and the
 // carrier's count. A hole that can't concern the scope does not break it, but takes away the proof that it is whole: a
 // mirror that loses packets there may lose them here.
+//
+// Whole takes something that counts the packets: the mirror's own numbers, from canary to canary, or the carrier. Canaries
+// at both ends and drop counters of zero were once held to be enough. They are necessary, and show that the tap was not
+// blind, but a mirror that loses a packet between them, and nothing that would leave a gap, leaves them as they are: laid
+// over recorded runs, losses of one in a hundred to one in five then turned findings into their opposite. Such a record is
+// unproven, as one without any canary is, and its reason says which.
 func (t *Trace) Completeness(s Scope) Completeness {
 	holes, proofs, doubts := t.evidence()
 	if t.Capture != nil {
@@ -80,11 +86,18 @@ func (t *Trace) Completeness(s Scope) Completeness {
 	return out
 }
 
-// evidence gives what the run knows beyond what the packets show: holes, proofs that the record is whole, and else why
-// it is not proved.
+// evidence gives what the run knows beyond what the packets show: holes, what counted the packets and found all of them
+// there, and else why that is not proved.
 func (t *Trace) evidence() (holes []Hole, proofs, doubts []string) {
 	if t.Capture == nil {
 		return []Hole{{Kind: HoleTap, Flow: -1, Reason: "there is no capture"}}, nil, nil
+	}
+	holes, account, doubts := t.judgeTaps()
+	more, agreed, uncounted := t.reconcile()
+	if account != "" {
+		doubts = append(doubts, account+": not blind, but "+uncounted)
+	} else if t.Evidence.Carrier != nil {
+		doubts = append(doubts, uncounted)
 	}
 	ends := t.Begin.IsZero() || t.spansRun()
 	if c := t.Capture.Completeness; c.State == Whole && ends {
@@ -94,8 +107,6 @@ func (t *Trace) evidence() (holes []Hole, proofs, doubts []string) {
 	} else if c.State == Unproven {
 		doubts = append(doubts, c.Reasons...)
 	}
-	tapped, proof, why := t.judgeTaps()
-	holes, doubts = append(holes, tapped...), append(doubts, why...)
 	holes = append(holes, t.Evidence.Recording.judge(t.Capture.Frames)...)
 	if m := t.Evidence.Mirror; m != nil {
 		holes = append(holes, m.Holes...)
@@ -103,18 +114,14 @@ func (t *Trace) evidence() (holes []Hole, proofs, doubts []string) {
 			proofs = append(proofs, m.Whole)
 		}
 	}
-	more, agreed, earlier := t.reconcile()
-	if proof != "" && len(holes) == 0 && earlier == "" {
-		proofs = append(proofs, proof)
-	}
 	if more != nil {
 		holes = append(holes, *more)
 	}
 	if agreed != "" {
 		proofs = append(proofs, agreed)
 	}
-	if earlier != "" {
-		doubts = append(doubts, earlier)
+	if account != "" && len(proofs) > 0 {
+		proofs = slices.Insert(proofs, 0, account)
 	}
 	return holes, proofs, doubts
 }
@@ -125,7 +132,7 @@ func (t *Trace) spansRun() bool {
 	return slices.ContainsFunc(t.Evidence.Taps, func(tap TapEvidence) bool { return tap.CanaryBefore && tap.CanaryAfter })
 }
 
-// judge gives a tap's holes, and why it does not prove the record whole, "" where it does.
+// judge gives a tap's holes, and why it may have missed packets beyond them, "" where it was not blind and counts its losses.
 func (e TapEvidence) judge() (holes []Hole, why string) {
 	if e.Error != "" {
 		holes = append(holes, Hole{Kind: HoleTap, Flow: -1, Reason: fmt.Sprintf("tap %s failed: %s", e.Name, e.Error)})
@@ -171,7 +178,8 @@ func (o Outage) hole(tap string) Hole {
 // clockTime writes a moment of a run as its timeline does: the run's day is known.
 func clockTime(t time.Time) string { return t.UTC().Format("15:04:05.000") }
 
-func tapProof(taps []TapEvidence) string {
+// sighted says of taps that they were not blind.
+func sighted(taps []TapEvidence) string {
 	names := make([]string, len(taps))
 	for i, t := range taps {
 		names[i] = t.Name
@@ -183,10 +191,10 @@ func tapProof(taps []TapEvidence) string {
 //
 // It gives what is missing by that, or the proof that nothing is, or why neither is known: what was counted beyond what
 // the tap saw may have passed before the run, where the carrier's periods reach back so far.
-func (t *Trace) reconcile() (more *Hole, agreed, earlier string) {
+func (t *Trace) reconcile() (more *Hole, agreed, uncounted string) {
 	count := t.Evidence.Carrier
 	if count == nil {
-		return nil, "", ""
+		return nil, "", "nobody counted the packets; ask for the mirror's GRE sequence numbers or the carrier's count"
 	}
 	tally := t.deviceTally()
 	seen := flow.Both[uint64]{tally[flow.Up].AirPackets, tally[flow.Down].AirPackets}
@@ -196,13 +204,19 @@ func (t *Trace) reconcile() (more *Hole, agreed, earlier string) {
 			if count.Wide {
 				return nil, "", told + ", and the carrier's periods reach back before the run"
 			}
-			return &Hole{Kind: HoleCarrier, Flow: -1, Dir: flow.Direction(d), Packets: count.Packets[d] - seen[d], Reason: told}, "", ""
+			return &Hole{Kind: HoleCarrier, Flow: -1, Dir: flow.Direction(d), Packets: count.Packets[d] - seen[d], Reason: told}, "", told
 		}
 	}
-	if seen == count.Packets && t.sameBytes(count.Bytes) && seen[flow.Up]+seen[flow.Down] > 0 {
-		return nil, fmt.Sprintf("the carrier counted the same: %s up, %s down", packets(seen[flow.Up]), Thousands(seen[flow.Down])), ""
+	switch {
+	case seen != count.Packets:
+		return nil, "", fmt.Sprintf("the carrier counted %s up and %s down, fewer than the %s and %s that the tap saw",
+			packets(count.Packets[flow.Up]), Thousands(count.Packets[flow.Down]), Thousands(seen[flow.Up]), Thousands(seen[flow.Down]))
+	case !t.sameBytes(count.Bytes):
+		return nil, "", "the carrier counted as many packets, and other bytes"
+	case seen[flow.Up]+seen[flow.Down] == 0:
+		return nil, "", "the carrier counted no packet, and the tap saw none"
 	}
-	return nil, "", ""
+	return nil, fmt.Sprintf("the carrier counted the same: %s up, %s down", packets(seen[flow.Up]), Thousands(seen[flow.Down])), ""
 }
 
 // sameBytes says whether the carrier's bytes are those of the run's account, where it told any.

@@ -38,21 +38,22 @@ func TestCompletenessOfARun(t *testing.T) {
 		state State
 		says  string
 	}{
-		"no capture":            {Trace{}, Broken, "no capture"},
-		"bare capture":          {Trace{Capture: unproven()}, Unproven, "payload only"},
-		"bare, numbered":        {Trace{Capture: whole}, Whole, "GRE"},
-		"numbered, no canary":   {Trace{Capture: whole, Begin: time.Unix(1, 0), Evidence: Evidence{Taps: change(func(e *TapEvidence) { e.CanaryAfter = false })}}, Unproven, "no canary says that there was none before or after"},
-		"numbered run":          {Trace{Capture: whole, Begin: time.Unix(1, 0), Evidence: Evidence{Taps: []TapEvidence{goodTap()}}}, Whole, "GRE"},
-		"good tap":              {Trace{Capture: unproven(), Evidence: Evidence{Taps: []TapEvidence{goodTap()}}}, Whole, "canary seen at both ends"},
-		"one of two taps blind": {Trace{Capture: unproven(), Evidence: Evidence{Taps: append(change(func(e *TapEvidence) { e.CanaryAfter, e.CanaryBefore = false, false }), goodTap())}}, Unproven, "payload only"},
-		"no canary after":       {Trace{Capture: unproven(), Evidence: Evidence{Taps: change(func(e *TapEvidence) { e.CanaryAfter = false })}}, Unproven, "after the last step"},
-		"no canary before":      {Trace{Capture: unproven(), Evidence: Evidence{Taps: change(func(e *TapEvidence) { e.CanaryBefore = false })}}, Unproven, "before the first step"},
-		"losses not counted":    {Trace{Capture: unproven(), Evidence: Evidence{Taps: change(func(e *TapEvidence) { e.Doubt = "nobody counts" })}}, Unproven, "what tap mirror lost is not all counted: nobody counts"},
-		"drops":                 {Trace{Capture: unproven(), Evidence: Evidence{Taps: change(func(e *TapEvidence) { e.Dropped = 3 })}}, Broken, "dropped 3 packets"},
-		"cut short":             {Trace{Capture: unproven(), Evidence: Evidence{Taps: change(func(e *TapEvidence) { e.Truncated = 1 })}}, Broken, "cut 1 packet short"},
-		"late":                  {Trace{Capture: unproven(), Evidence: Evidence{Taps: change(func(e *TapEvidence) { e.ReadyBefore = false })}}, Broken, "not capturing before"},
-		"not flushed":           {Trace{Capture: unproven(), Evidence: Evidence{Taps: change(func(e *TapEvidence) { e.Flushed = false })}}, Broken, "not flushed"},
-		"failed":                {Trace{Capture: unproven(), Evidence: Evidence{Taps: change(func(e *TapEvidence) { e.Error = "pipe closed" })}}, Broken, "pipe closed"},
+		"no capture":                       {Trace{}, Broken, "no capture"},
+		"bare capture":                     {Trace{Capture: unproven()}, Unproven, "payload only"},
+		"bare, numbered":                   {Trace{Capture: whole}, Whole, "GRE"},
+		"numbered, no canary":              {Trace{Capture: whole, Begin: time.Unix(1, 0), Evidence: Evidence{Taps: change(func(e *TapEvidence) { e.CanaryAfter = false })}}, Unproven, "no canary says that there was none before or after"},
+		"numbered run":                     {Trace{Capture: whole, Begin: time.Unix(1, 0), Evidence: Evidence{Taps: []TapEvidence{goodTap()}}}, Whole, "GRE"},
+		"good tap, and nobody counts":      {Trace{Capture: unproven(), Evidence: Evidence{Taps: []TapEvidence{goodTap()}}}, Unproven, "canary seen at both ends, 0 dropped: not blind, but nobody counted the packets; ask for"},
+		"good tap, and the carrier agrees": {Trace{Capture: unproven(), Evidence: Evidence{Taps: []TapEvidence{goodTap()}, Carrier: &CarrierCount{Packets: flow.Both[uint64]{10, 8}}}}, Whole, "0 dropped\nthe carrier counted the same"},
+		"one of two taps blind":            {Trace{Capture: unproven(), Evidence: Evidence{Taps: append(change(func(e *TapEvidence) { e.CanaryAfter, e.CanaryBefore = false, false }), goodTap())}}, Unproven, "payload only"},
+		"no canary after":                  {Trace{Capture: unproven(), Evidence: Evidence{Taps: change(func(e *TapEvidence) { e.CanaryAfter = false })}}, Unproven, "after the last step"},
+		"no canary before":                 {Trace{Capture: unproven(), Evidence: Evidence{Taps: change(func(e *TapEvidence) { e.CanaryBefore = false })}}, Unproven, "before the first step"},
+		"losses not counted":               {Trace{Capture: unproven(), Evidence: Evidence{Taps: change(func(e *TapEvidence) { e.Doubt = "nobody counts" })}}, Unproven, "what tap mirror lost is not all counted: nobody counts"},
+		"drops":                            {Trace{Capture: unproven(), Evidence: Evidence{Taps: change(func(e *TapEvidence) { e.Dropped = 3 })}}, Broken, "dropped 3 packets"},
+		"cut short":                        {Trace{Capture: unproven(), Evidence: Evidence{Taps: change(func(e *TapEvidence) { e.Truncated = 1 })}}, Broken, "cut 1 packet short"},
+		"late":                             {Trace{Capture: unproven(), Evidence: Evidence{Taps: change(func(e *TapEvidence) { e.ReadyBefore = false })}}, Broken, "not capturing before"},
+		"not flushed":                      {Trace{Capture: unproven(), Evidence: Evidence{Taps: change(func(e *TapEvidence) { e.Flushed = false })}}, Broken, "not flushed"},
+		"failed":                           {Trace{Capture: unproven(), Evidence: Evidence{Taps: change(func(e *TapEvidence) { e.Error = "pipe closed" })}}, Broken, "pipe closed"},
 		"an outage": {Trace{Capture: unproven(), Evidence: Evidence{Taps: change(func(e *TapEvidence) {
 			e.Outages = []Outage{{From: time.Unix(20, 0), To: time.Unix(24, 5e8), Cause: "ssh ended"}}
 		})}}, Broken, "tap mirror did not capture for 4.5s, from 00:00:20.000 on: ssh ended"},
@@ -60,11 +61,12 @@ func TestCompletenessOfARun(t *testing.T) {
 		"a hole beats a good tap": {Trace{Capture: unproven(Hole{Flow: -1, Reason: "4 bytes"}), Evidence: Evidence{Taps: []TapEvidence{goodTap()}}}, Broken, "4 bytes"},
 		"carrier agrees":          {Trace{Capture: unproven(), Evidence: Evidence{Carrier: &CarrierCount{Packets: flow.Both[uint64]{10, 8}}}}, Whole, "counted the same"},
 		"carrier agrees on bytes": {Trace{Capture: unproven(), Account: Soracom, Evidence: Evidence{Carrier: &CarrierCount{Packets: flow.Both[uint64]{10, 8}, Bytes: flow.Both[uint64]{1134, 1220}}}}, Whole, "counted the same"},
-		"carrier's bytes differ":  {Trace{Capture: unproven(), Account: Wire, Evidence: Evidence{Carrier: &CarrierCount{Packets: flow.Both[uint64]{10, 8}, Bytes: flow.Both[uint64]{1134, 1220}}}}, Unproven, "payload only"},
+		"carrier's bytes differ":  {Trace{Capture: unproven(), Account: Wire, Evidence: Evidence{Carrier: &CarrierCount{Packets: flow.Both[uint64]{10, 8}, Bytes: flow.Both[uint64]{1134, 1220}}}}, Unproven, "as many packets, and other bytes"},
 		"carrier counts more":     {Trace{Capture: unproven(), Evidence: Evidence{Carrier: &CarrierCount{Packets: flow.Both[uint64]{10, 9}}}}, Broken, "9 packets down, the tap saw 8"},
 		"carrier counts wide":     {Trace{Capture: unproven(), Evidence: Evidence{Taps: []TapEvidence{goodTap()}, Carrier: &CarrierCount{Packets: flow.Both[uint64]{10, 9}, Wide: true}}}, Unproven, "the tap saw 8, and the carrier's periods reach back before the run"},
 		"wide, and the same":      {Trace{Capture: unproven(), Evidence: Evidence{Carrier: &CarrierCount{Packets: flow.Both[uint64]{10, 8}, Wide: true}}}, Whole, "counted the same"},
-		"carrier counts less":     {Trace{Capture: unproven(), Evidence: Evidence{Carrier: &CarrierCount{Packets: flow.Both[uint64]{9, 8}}}}, Unproven, "payload only"},
+		"carrier counts less":     {Trace{Capture: unproven(), Evidence: Evidence{Taps: []TapEvidence{goodTap()}, Carrier: &CarrierCount{Packets: flow.Both[uint64]{9, 8}}}}, Unproven, "not blind, but the carrier counted 9 packets up and 8 down, fewer than the 10 and 8"},
+		"carrier counts nothing":  {Trace{Capture: &Capture{}, Evidence: Evidence{Taps: []TapEvidence{goodTap()}, Carrier: &CarrierCount{}}}, Unproven, "the carrier counted no packet, and the tap saw none"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := c.trace.Completeness(Scope{})

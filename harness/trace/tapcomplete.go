@@ -41,7 +41,7 @@ func (a *analysis) finishTaps(m *merge.Merger, taps []TapPlace, cursors []*curso
 		c.Format, c.Cut = own.out.Format, c.Cut || own.out.Cut
 		a.unfinished, a.bytes = a.unfinished || own.unfinished, a.bytes+own.bytes
 		t := Tap{Name: taps[i].Name, Place: taps[i].Place, Frames: own.out.Frames, First: own.out.First, Last: own.out.Last,
-			Packets: tally.Packets, Copies: tally.Copies, Missed: tally.Missed, Alone: tally.Alone,
+			Packets: tally.Packets, Truncated: own.out.Truncated, Copies: tally.Copies, Missed: tally.Missed, Alone: tally.Alone,
 			Dropped: max(own.reported, own.drops.total), Ahead: tally.Ahead}
 		for _, s := range tally.Steps {
 			t.Steps = append(t.Steps, ClockStep{Tap: t.Name, At: s.At, By: s.By})
@@ -153,8 +153,9 @@ func (t *Trace) tapsToJudge() []TapEvidence {
 	return slices.DeleteFunc(slices.Clone(t.Evidence.Taps), func(e TapEvidence) bool { return e.Place != t.Capture.Place })
 }
 
-// judgeTaps gives the holes that the taps' own accounts leave, what they prove, and else why they don't.
-func (t *Trace) judgeTaps() (holes []Hole, proof string, doubts []string) {
+// judgeTaps gives the holes that the taps' own accounts leave, what shows that they were not blind, and else why that is
+// not known.
+func (t *Trace) judgeTaps() (holes []Hole, account string, doubts []string) {
 	taps := t.tapsToJudge()
 	if len(t.Capture.Taps) > 1 && len(taps) > 1 {
 		return t.judgeTogether(taps)
@@ -169,9 +170,9 @@ func (t *Trace) judgeTaps() (holes []Hole, proof string, doubts []string) {
 		}
 	}
 	if sure {
-		proof = tapProof(taps)
+		account = sighted(taps)
 	}
-	return holes, proof, doubts
+	return holes, account, doubts
 }
 
 // account is a tap's own account with what it contributed.
@@ -186,7 +187,12 @@ type tapAccount struct {
 func (a *tapAccount) sound() bool { return len(a.holes) == 0 && a.why == "" }
 
 // judgeTogether judges taps at one place, each of which may have what another one lost.
-func (t *Trace) judgeTogether(taps []TapEvidence) (holes []Hole, proof string, doubts []string) {
+//
+// What they have of each other's heals what one of them is known to have lost, and never proves the record whole: a packet
+// that none of them shows was counted by none. Taps behind one mirror share what that mirror lost, the record can't tell
+// those from taps of two mirrors, and two mirrors can lose the same packet where both are busy with the same burst. So even
+// a tap that has all that an independent one saw shows only that neither was blind.
+func (t *Trace) judgeTogether(taps []TapEvidence) (holes []Hole, account string, doubts []string) {
 	all := make([]*tapAccount, len(taps))
 	shared := uint64(0)
 	for i, e := range taps {
@@ -205,10 +211,10 @@ func (t *Trace) judgeTogether(taps []TapEvidence) (holes []Hole, proof string, d
 		}
 	}
 	if i := slices.IndexFunc(all, func(a *tapAccount) bool { return a.sound() && a.seen.Missed == 0 }); i >= 0 {
-		return holes, tapProof(taps[i:i+1]) + missedBy(all), doubts
+		return holes, sighted(taps[i:i+1]) + missedBy(all), doubts
 	}
 	if shared == 0 && !slices.ContainsFunc(all, func(a *tapAccount) bool { return !a.sound() }) {
-		return holes, tapProof(taps) + ", and none saw a packet of another's", doubts
+		return holes, sighted(taps) + ", and none saw a packet of another's", doubts
 	}
 	for _, a := range all {
 		switch {

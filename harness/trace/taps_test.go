@@ -223,21 +223,21 @@ func TestTapsOfARunAccountForEachOther(t *testing.T) {
 		state trace.State
 		says  string
 	}{
-		"both sound": {all, all, []trace.TapEvidence{tap("a", nil), tap("b", nil)}, trace.Whole, "tap a ready before"},
+		"both sound": {all, all, []trace.TapEvidence{tap("a", nil), tap("b", nil)}, trace.Unproven, "tap a ready before"},
 		"a was out, b sound": {all[10:], all, []trace.TapEvidence{tap("a", func(e *trace.TapEvidence) { e.Outages = []trace.Outage{outage} }), tap("b", nil)},
-			trace.Whole, "it has 10 packets that tap a missed"},
+			trace.Unproven, "it has 10 packets that tap a missed"},
 		"a was out, b no canary": {all[10:], all, []trace.TapEvidence{tap("a", func(e *trace.TapEvidence) { e.Outages = []trace.Outage{outage} }),
 			tap("b", func(e *trace.TapEvidence) { e.CanaryAfter = false })}, trace.Broken, "tap a did not capture"},
 		"a was out, b at another time": {all[10:], all, []trace.TapEvidence{tap("a", func(e *trace.TapEvidence) { e.Outages = []trace.Outage{outage} }),
 			tap("b", func(e *trace.TapEvidence) { e.Outages = []trace.Outage{later} })}, trace.Broken, "tap b did not capture"},
 		"a was out, and saw what b did not": {all[10:], synth.Without(all, 15), []trace.TapEvidence{tap("a", func(e *trace.TapEvidence) { e.Outages = []trace.Outage{outage} }), tap("b", nil)},
 			trace.Broken, "tap a did not capture"},
-		"a failed, b sound":                              {all[:10], all, []trace.TapEvidence{tap("a", func(e *trace.TapEvidence) { e.Error, e.Flushed = "eof", false }), tap("b", nil)}, trace.Whole, "tap b ready"},
-		"a dropped 2, b has them":                        {synth.Without(all, 4, 5), all, []trace.TapEvidence{tap("a", func(e *trace.TapEvidence) { e.Dropped = 2 }), tap("b", nil)}, trace.Whole, "2 packets that tap a missed"},
+		"a failed, b sound":                              {all[:10], all, []trace.TapEvidence{tap("a", func(e *trace.TapEvidence) { e.Error, e.Flushed = "eof", false }), tap("b", nil)}, trace.Unproven, "tap b ready"},
+		"a dropped 2, b has them":                        {synth.Without(all, 4, 5), all, []trace.TapEvidence{tap("a", func(e *trace.TapEvidence) { e.Dropped = 2 }), tap("b", nil)}, trace.Unproven, "2 packets that tap a missed"},
 		"a dropped 3, b has 2":                           {synth.Without(all, 4, 5), all, []trace.TapEvidence{tap("a", func(e *trace.TapEvidence) { e.Dropped = 3 }), tap("b", nil)}, trace.Broken, "tap a dropped 3"},
-		"a cut some, b has all":                          {synth.Cut(all, 100), all, []trace.TapEvidence{tap("a", func(e *trace.TapEvidence) { e.Truncated = 9 }), tap("b", nil)}, trace.Whole, "canary"},
+		"a cut some, b has all":                          {synth.Cut(all, 100), all, []trace.TapEvidence{tap("a", func(e *trace.TapEvidence) { e.Truncated = 9 }), tap("b", nil)}, trace.Unproven, "canary"},
 		"both sound, and each missed what the other saw": {synth.Without(all, 5), synth.Without(all, 12), []trace.TapEvidence{tap("a", nil), tap("b", nil)}, trace.Unproven, "there may be some that all missed"},
-		"two mirrors":                                    {all[:12], all[12:], []trace.TapEvidence{tap("a", nil), tap("b", nil)}, trace.Whole, "none saw a packet of another's"},
+		"two mirrors":                                    {all[:12], all[12:], []trace.TapEvidence{tap("a", nil), tap("b", nil)}, trace.Unproven, "none saw a packet of another's"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := readAs(t, recorded(t, twoTaps, append(by("a", c.a, 0), by("b", c.b, 0)...), nil), kept)
@@ -245,8 +245,27 @@ func TestTapsOfARunAccountForEachOther(t *testing.T) {
 			complete := run.Completeness(trace.Scope{})
 			require.Equal(t, c.state, complete.State, "%v", complete.Reasons)
 			require.Contains(t, fmt.Sprint(complete.Reasons), c.says)
+
+			// What taps show of each other counts nothing; the carrier does.
+			run.Evidence.Carrier = countOf(got)
+			complete = run.Completeness(trace.Scope{})
+			if c.state == trace.Broken {
+				require.Equal(t, trace.Broken, complete.State)
+				return
+			}
+			require.Equal(t, trace.Whole, complete.State, "%v", complete.Reasons)
+			require.Contains(t, fmt.Sprint(complete.Reasons), "the carrier counted the same")
 		})
 	}
+}
+
+// countOf is the count of a carrier that saw what a record holds.
+func countOf(c *trace.Capture) *trace.CarrierCount {
+	count := &trace.CarrierCount{}
+	for d, tally := range c.Total.Tally {
+		count.Packets[d], count.Bytes[d] = tally.AirPackets, tally.AirBytes
+	}
+	return count
 }
 
 func TestPlacesAreKeptApart(t *testing.T) {
@@ -262,6 +281,7 @@ func TestPlacesAreKeptApart(t *testing.T) {
 	run := &trace.Trace{Capture: got, Evidence: trace.Evidence{Taps: []trace.TapEvidence{
 		{Name: "a", Place: "outside", ReadyBefore: true, Flushed: true, CanaryBefore: true, CanaryAfter: true},
 		{Name: "b", Place: "inside", ReadyBefore: true, Flushed: true, Dropped: 4}}}}
+	run.Evidence.Carrier = countOf(got)
 	require.Equal(t, trace.Whole, run.Completeness(trace.Scope{}).State, "another place's loss is not this one's")
 	inside := run.At("inside")
 	require.Equal(t, trace.Broken, inside.Completeness(trace.Scope{}).State)

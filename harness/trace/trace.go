@@ -46,9 +46,9 @@ type State uint8
 
 // The states. The zero value claims nothing.
 const (
-	Unproven State = iota
-	Whole
-	Broken
+	Unproven State = iota // nothing is known to be missing, and nothing that counts says that nothing is
+	Whole                 // something independent counted the packets, and all of them are there
+	Broken                // packets, or parts of them, are known to be missing
 )
 
 func (s State) String() string { return [...]string{"unproven", "whole", "broken"}[s] }
