@@ -358,6 +358,9 @@ func (c *cursor) decode(rec *pcap.Record, p *packet.Packet) bool {
 		a.gre.add(p)
 	}
 	a.decoded++
+	if p.Truncated {
+		a.out.Truncated++
+	}
 	a.tunnel(p)
 	c.rename(p)
 	return true

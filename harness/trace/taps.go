@@ -66,6 +66,7 @@ type Tap struct {
 	Frames      uint64
 	First, Last int64  // by its own clock, nanoseconds since the Unix epoch
 	Packets     uint64 // devices' packets decoded
+	Truncated   uint64 // of those, that were cut short
 	Copies      uint64 // of those, that are in the record by another tap's copy
 	Missed      uint64 // packets of the record that this tap did not see
 	Alone       uint64 // packets of the record that no other tap saw
