@@ -35,7 +35,7 @@ import (
 // as many flows are open at a time as in the field, and not all that there ever are.
 const rounds = 10
 
-// role, in the environment, says what part of the measurement this process is: sender FILE, or receiver WHAT.
+// role, in the environment, says what part of a measurement this process is: sender FILE, receiver WHAT, or stream DURATION.
 const role = "TOLLGATE_LIVE"
 
 func TestMain(m *testing.M) {
@@ -47,6 +47,8 @@ func TestMain(m *testing.M) {
 		result, err = send(what)
 	case "receiver":
 		result, err = receive(what)
+	case "stream":
+		result, err = stream(what)
 	default:
 		os.Exit(m.Run())
 	}
@@ -245,9 +247,12 @@ func processorTime() int64 {
 }
 
 // peak is the most memory that a process had (proc(5): VmHWM).
-func peak(pid int) uint64 {
+func peak(pid int) uint64 { return memoryOf(pid, "VmHWM:") }
+
+// memoryOf gives a figure of a process's status, in bytes.
+func memoryOf(pid int, figure string) uint64 {
 	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	_, rest, _ := strings.Cut(string(status), figure)
 	kib, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
 	n, _ := strconv.ParseUint(kib, 10, 64)
 	return n << 10
