@@ -337,6 +337,9 @@ func TestMetamorphicLossNeverTurnsAFinding(t *testing.T) {
 		}
 		tr := s.trace(t, frames, rapid.SampledFrom([]tale{nothingTold, canariesTold}).Draw(t, "told"))
 		state := tr.Completeness(trace.Scope{}).State
+		if state == trace.Whole {
+			return // the mirror's numbers run from the first frame left to the last: a canary's own would have shown the rest
+		}
 		claims, truths := s.some(t)
 		strict, open := claims.Judge(tr, Options{Strict: true}), claims.Judge(tr, Options{})
 		for i, f := range strict {
