@@ -44,6 +44,7 @@ type Decoder struct {
 	depth   int
 	headers int       // bytes of headers read of the innermost Ethernet frame, or since 14 stand for it
 	cut     bool      // the capture holds less of the frame than its headers say
+	partial bool      // and may hold less than all that is read of its headers
 	known   *straight // whose key stands for the one above, while nothing was added to it
 
 	straights    straights
@@ -72,7 +73,7 @@ func NewDecoder(o Options) *Decoder {
 // of use. The slices in p are valid until the next Decode, and no longer than the frame's own data.
 func (d *Decoder) Decode(f Frame, p *Packet) Result {
 	*p = Packet{Number: f.Number, Time: f.Time, WindowShift: -1}
-	d.depth, d.headers, d.cut = 0, etherLen, false
+	d.depth, d.headers, d.cut, d.partial = 0, etherLen, false, false
 
 	room := max(min(f.Length, maxFrame), len(f.Data))
 	var r Result
@@ -83,10 +84,28 @@ func (d *Decoder) Decode(f Frame, p *Packet) Result {
 		r = d.link(p, f.Link, f.Data, room)
 	}
 	if r == Decoded {
-		p.Truncated = d.cut
+		if d.cut {
+			p.Truncated, p.HeadersCut = true, d.headersCut(p)
+		}
 		p.Path = d.path()
 	}
 	return r
+}
+
+// headersCut says of a packet cut short whether more than its payload may be missing. A packet is known by its ports: one
+// without may be the mirror's tunnel, and so may a datagram to a tunnel's port, behind which nothing was found. And where
+// there is no checksum a copy is told by its payload.
+func (d *Decoder) headersCut(p *Packet) bool {
+	switch p.Kind {
+	case TCP, ICMP, ICMPv6:
+	case UDP:
+		if d.tunnelPort(p.SrcPort) || d.tunnelPort(p.DstPort) {
+			return true
+		}
+	default:
+		return true
+	}
+	return d.partial || p.Checksum == 0
 }
 
 // start decodes an Ethernet frame as captured, by the shortcut where it goes.

@@ -61,6 +61,7 @@ func (d *Decoder) fragment(p *Packet, id uint32, offset int, more bool, b []byte
 	}
 	if len(b) < room || d.cut {
 		if offset == 0 { // it can't become whole, but its headers are here
+			d.partial = true
 			return d.transport(p, b, room)
 		}
 		return d.other(p, b, room)

@@ -80,6 +80,7 @@ func (d *Decoder) ipv4(p *Packet, b []byte, room int) Result {
 // that a claim beyond the frame's length is damage.
 func (d *Decoder) believed(claim, room int) int {
 	if d.known == nil && d.key.chain == 0 && claim > room {
+		d.partial = true
 		return room
 	}
 	return claim

@@ -112,6 +112,9 @@ type Packet struct {
 	HasIPID   bool
 	IPID      uint16 // IPv4 identification
 	Truncated bool   // the capture holds less of this packet than its headers say
+	// HeadersCut says of a truncated packet that something of its headers may be missing, or that they contradict its frame:
+	// what is known of it may be wrong. Of any other truncated one the headers say all that they say of a whole one.
+	HeadersCut bool
 
 	// TCP
 	Flags       Flags

@@ -42,6 +42,7 @@ func (d *Decoder) tcp(p *Packet, b []byte, room int) Result {
 	p.Checksum = binary.BigEndian.Uint16(b[16:])
 	if p.Flags&SYN != 0 && header > tcpLen {
 		p.options(b[tcpLen:min(header, len(b))])
+		d.partial = d.partial || len(b) < header && p.MSS == 0 // of a later segment's options nothing is read
 	}
 	p.HeaderLen = d.headers + header
 	return d.payload(p, b[min(header, len(b)):], room-header)
@@ -104,6 +105,7 @@ func (d *Decoder) icmp(p *Packet, b []byte, room int) Result {
 	p.ICMPType, p.ICMPCode = b[0], b[1]
 	p.Checksum = binary.BigEndian.Uint16(b[2:])
 	header := min(icmpLen, room)
+	d.partial = d.partial || len(b) < header
 	p.HeaderLen = d.headers + header
 	return d.payload(p, b[min(header, len(b)):], room-header)
 }

@@ -224,6 +224,15 @@ func (d *Decoder) udpTunnel(p *Packet, b []byte, room int) (Result, bool) {
 	return 0, false
 }
 
+// tunnelPort says whether a UDP port announces a tunnel.
+func (d *Decoder) tunnelPort(port uint16) bool {
+	switch port {
+	case portGTPU, portTeredo, portVXLAN, portGPE, portAYIYA, portGENEVE:
+		return true
+	}
+	return d.vxlanPort(port)
+}
+
 func (d *Decoder) vxlanPort(port uint16) bool { return len(d.ports) > 0 && d.ports[port] }
 
 // vxlan takes VXLAN off (RFC 7348, 5). The bit that makes its network identifier valid is missing in some senders' work,
