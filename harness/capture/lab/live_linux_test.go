@@ -2,8 +2,10 @@ package lab_test
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,13 +28,14 @@ import (
 	"github.com/tollgate-iot/tollgate/harness/capture/afpacket"
 	"github.com/tollgate-iot/tollgate/harness/capture/lab"
 	"github.com/tollgate-iot/tollgate/harness/filter"
-	"github.com/tollgate-iot/tollgate/harness/flow"
 	"github.com/tollgate-iot/tollgate/harness/packet"
 	"github.com/tollgate-iot/tollgate/harness/pcap"
+	"github.com/tollgate-iot/tollgate/harness/trace"
 )
 
-// rounds is how often the stream is sent. A device's ports come round again with it, as they do in the field, but faster: so
-// as many flows are open at a time as in the field, and not all that there ever are.
+// rounds is how often the stream is sent, each time with other TCP numbers. A device's ports come round again for new
+// connections, as they do in the field, but faster: so as many flows are open at a time as in the field, and not all that
+// there ever are.
 const rounds = 10
 
 // role, in the environment, says what part of a measurement this process is: sender FILE, receiver WHAT, or stream DURATION.
@@ -63,7 +66,7 @@ func TestMain(m *testing.M) {
 
 // BenchmarkLive measures taps on a mirror by GRE that one processor sends as fast as it can, through a pair of interfaces
 // between two namespaces; the other receives. Each tap is a process of its own and gets the same stream: the ring alone,
-// the ring with every packet decoded and followed in its flow, tcpdump and dumpcap, each with 32 MiB of buffer. It needs
+// the ring with the whole analysis (trace.Live), tcpdump and dumpcap, each with 32 MiB of buffer. It needs
 // root and two processors that have nothing else to do.
 //
 //	go test ./harness/capture/lab -run '^$' -bench Live -benchtime 1x
@@ -124,7 +127,6 @@ type sent struct {
 type result struct {
 	Name              string
 	Received, Dropped uint64
-	Flows             uint64
 	CPU               int64 // ns of processor time, of user and system
 	Memory            uint64
 }
@@ -144,10 +146,14 @@ func send(file string) (sent, error) {
 		return sent{}, err
 	}
 	var out sent
+	room := make([][]byte, 0, together)
 	began := time.Now()
 	for range rounds {
-		for batch := range slices.Chunk(frames, 64) {
-			n, err := s.SendAll(batch)
+		for batch := range slices.Chunk(frames, together) {
+			for i := range batch {
+				batch[i].renumber()
+			}
+			n, err := s.SendAll(data(batch, room))
 			out.Packets += n
 			if err != nil {
 				return out, errors.Join(err, s.Close())
@@ -160,8 +166,38 @@ func send(file string) (sent, error) {
 	return out, s.Close()
 }
 
+// frame is one to be sent.
+type frame struct {
+	data    []byte
+	numbers []byte // TCP's sequence number and acknowledgement number, in data; nil where it has none
+}
+
+// together is how many frames are sent with one call of the system.
+const together = 64
+
+// renumber moves a segment's numbers on, so that it is of another connection than in the round before.
+func (f *frame) renumber() {
+	if f.numbers == nil {
+		return
+	}
+	const on = 0x2545F491
+	seq, ack := f.numbers[:4], f.numbers[4:]
+	binary.BigEndian.PutUint32(seq, binary.BigEndian.Uint32(seq)+on)
+	if n := binary.BigEndian.Uint32(ack); n != 0 {
+		binary.BigEndian.PutUint32(ack, n+on)
+	}
+}
+
+func data(frames []frame, room [][]byte) [][]byte {
+	room = room[:0]
+	for i := range frames {
+		room = append(room, frames[i].data)
+	}
+	return room
+}
+
 // load gives the frames of a capture file, all in memory.
-func load(file string) ([][]byte, error) {
+func load(file string) ([]frame, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, err
@@ -171,7 +207,8 @@ func load(file string) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	var frames [][]byte
+	d := packet.NewDecoder(packet.Options{})
+	var frames []frame
 	var room []byte
 	for {
 		rec, err := r.Next()
@@ -185,8 +222,20 @@ func load(file string) ([][]byte, error) {
 			room = make([]byte, 1<<20)
 		}
 		n := copy(room, rec.Data)
-		frames, room = append(frames, room[:n:n]), room[n:]
+		rec.Data, room = room[:n:n], room[n:]
+		frames = append(frames, frame{data: rec.Data, numbers: numbersIn(d, rec)})
 	}
+}
+
+// numbersIn finds the TCP numbers of a frame.
+func numbersIn(d *packet.Decoder, rec pcap.Record) []byte {
+	var p packet.Packet
+	if d.Decode(packet.Frame{Link: uint16(rec.Link), Data: rec.Data, Length: rec.Length}, &p) != packet.Decoded || p.Kind != packet.TCP {
+		return nil
+	}
+	numbers := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, p.Seq), p.Ack)
+	at := bytes.Index(rec.Data, numbers)
+	return rec.Data[at : at+len(numbers)]
 }
 
 // receive captures on m0 until its standard input ends.
@@ -199,9 +248,14 @@ func receive(what string) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
-	sink, finish := func(pcap.Record) {}, func() uint64 { return 0 }
+	sink, finish := func(pcap.Record) {}, func() error { return nil }
 	if what == "analysis" {
-		sink, finish = analysis()
+		live := trace.NewLive("m0", trace.Options{SameMirror: true})
+		sink = func(rec pcap.Record) { live.Add(&rec) }
+		finish = func() error {
+			_, err := live.End(0)
+			return err
+		}
 	}
 	before := processorTime()
 	if err := tap.Start(context.Background(), sink); err != nil {
@@ -217,26 +271,11 @@ func receive(what string) (result, error) {
 	if err := tap.Close(); err != nil {
 		return result{}, err
 	}
-	out.Flows = finish()
+	if err := finish(); err != nil {
+		return result{}, err
+	}
 	out.Received, out.Dropped = tap.Stats().Received, tap.Stats().Dropped
 	return out, nil
-}
-
-// analysis decodes every packet and follows it in its flow.
-func analysis() (sink func(pcap.Record), finish func() uint64) {
-	d := packet.NewDecoder(packet.Options{SameMirror: true})
-	flows := uint64(0)
-	tracker := flow.NewTracker(flow.Options{PathOf: d.Path, Done: func(*flow.Flow) { flows++ }})
-	var p packet.Packet
-	sink = func(rec pcap.Record) {
-		if d.Decode(packet.Frame{Number: rec.Number, Time: rec.Time, Link: uint16(rec.Link), Data: rec.Data, Length: rec.Length}, &p) == packet.Decoded {
-			tracker.Add(&p)
-		}
-	}
-	return sink, func() uint64 {
-		tracker.Flush()
-		return flows
-	}
 }
 
 // processorTime is that of this process, of user and system.
