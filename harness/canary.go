@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,10 +23,51 @@ func Load(dir string) (*trace.Trace, error) {
 	if err != nil {
 		return nil, loadError(dir, err)
 	}
-	if t.Capture != nil {
-		t.Capture.Flows = withoutCanaries(t.Capture.Flows, canaries(t.Timeline))
+	if c := t.Capture; c != nil {
+		spans := canaries(t.Timeline)
+		for _, other := range c.Others {
+			other.Flows = withoutCanaries(other.Flows, shifted(spans, clocksApart(c.Flows, other.Flows)))
+		}
+		c.Flows = withoutCanaries(c.Flows, spans)
 	}
 	return t, nil
+}
+
+// Inspect reads a run directory for looking at: every packet of its capture is there, the canaries too, and the canaries are
+// told by Canaries.
+func Inspect(dir string) (*trace.Trace, error) {
+	t, err := trace.Load(dir)
+	if err != nil {
+		return nil, loadError(dir, err)
+	}
+	if t.Capture != nil {
+		t.Capture.File = filepath.Join(dir, trace.CaptureFile)
+		t.Capture.Completeness = t.Completeness(trace.Scope{})
+	}
+	return t, nil
+}
+
+// Canaries counts the packets of each flow of a record that are the run's own canaries, at all its places.
+func Canaries(t *trace.Trace) map[*flow.Flow]int {
+	out := map[*flow.Flow]int{}
+	if t.Capture == nil {
+		return out
+	}
+	count := func(flows []*flow.Flow, spans []span) {
+		for _, f := range flows {
+			for _, p := range f.Packets {
+				if pings(f) && within(spans, p.Time) {
+					out[f]++
+				}
+			}
+		}
+	}
+	spans := canaries(t.Timeline)
+	count(t.Capture.Flows, spans)
+	for _, other := range t.Capture.Others {
+		count(other.Flows, shifted(spans, clocksApart(t.Capture.Flows, other.Flows)))
+	}
+	return out
 }
 
 // loadError says what can be done about a run directory that can't be read.
@@ -37,9 +79,9 @@ func loadError(dir string, err error) error {
 	case errors.Is(unrecorded, fs.ErrNotExist) && none != nil:
 		return fmt.Errorf("%s is not a run's directory: it has no %s", dir, trace.TraceFile)
 	case errors.Is(unrecorded, fs.ErrNotExist):
-		return fmt.Errorf("%s has no %s: the run was ended before it could be recorded; its capture can be judged by itself, with --expect: %s", dir, trace.TraceFile, capture)
+		return fmt.Errorf("%s has no %s: the run was ended before it could be recorded; its capture can be read by itself (to judge it, name --expect): %s", dir, trace.TraceFile, capture)
 	case none == nil:
-		return fmt.Errorf("%w: the run's record is damaged; its capture can be judged by itself, with --expect: %s", err, capture)
+		return fmt.Errorf("%w: the run's record is damaged; its capture can be read by itself (to judge it, name --expect): %s", err, capture)
 	}
 	return err
 }
@@ -62,6 +104,67 @@ func canaries(timeline []trace.Event) []span {
 	return out
 }
 
+func within(spans []span, at int64) bool {
+	return slices.ContainsFunc(spans, func(s span) bool { return at >= s.from && at <= s.to })
+}
+
+// onTheWay is how long a packet may take from one place to another.
+const onTheWay = int64(100 * time.Millisecond)
+
+// shifted gives stretches as a clock shows them that is so far ahead, at another place.
+func shifted(spans []span, ahead int64) []span {
+	out := make([]span, len(spans))
+	for i, s := range spans {
+		out[i] = span{s.from + ahead - onTheWay, s.to + ahead + onTheWay}
+	}
+	return out
+}
+
+// passage is what a packet has at every place that it passes.
+type passage struct {
+	device, peer netip.AddrPort
+	dir          flow.Direction
+	seq, ack     uint32
+	flags        packet.Flags
+	ipid         uint16
+	payload      uint32
+	icmp         uint8
+}
+
+// passages gives when packets passed that are there once.
+func passages(flows []*flow.Flow) map[passage]int64 {
+	out, again := map[passage]int64{}, map[passage]bool{}
+	for _, f := range flows {
+		for _, p := range f.Packets {
+			k := passage{f.Device, f.Peer, p.Dir, p.Seq, p.Ack, p.Flags, p.IPID, p.Payload, p.ICMPType}
+			_, there := out[k]
+			again[k], out[k] = again[k] || there, p.Time
+		}
+	}
+	for k, twice := range again {
+		if twice {
+			delete(out, k)
+		}
+	}
+	return out
+}
+
+// clocksApart gives how far the clock of another place's packets is ahead, by what passed both places; 0 where nothing did.
+func clocksApart(main, other []*flow.Flow) int64 {
+	var apart []int64
+	there := passages(other)
+	for k, at := range passages(main) {
+		if t, ok := there[k]; ok {
+			apart = append(apart, t-at)
+		}
+	}
+	if len(apart) == 0 {
+		return 0
+	}
+	slices.Sort(apart)
+	return apart[len(apart)/2]
+}
+
 // pings says whether a flow is ICMP, of which a short capture may hold no more than the IP header that says so (IANA's
 // protocol numbers 1 and 58).
 func pings(f *flow.Flow) bool {
@@ -74,9 +177,7 @@ func withoutCanaries(flows []*flow.Flow, spans []span) []*flow.Flow {
 	if len(spans) == 0 {
 		return flows
 	}
-	own := func(p flow.Packet) bool {
-		return slices.ContainsFunc(spans, func(s span) bool { return p.Time >= s.from && p.Time <= s.to })
-	}
+	own := func(p flow.Packet) bool { return within(spans, p.Time) }
 	var out []*flow.Flow
 	for _, f := range flows {
 		if !pings(f) || !slices.ContainsFunc(f.Packets, own) {

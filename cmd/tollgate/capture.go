@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -118,9 +117,6 @@ func (a *app) readCapture(file string, o trace.Options) (*trace.Capture, error) 
 		}
 		defer f.Close()
 		if info, err := f.Stat(); err == nil {
-			if info.IsDir() {
-				return nil, directoryError(file)
-			}
 			size = info.Size()
 		}
 		in = f
@@ -153,15 +149,6 @@ func readParts(file string, o trace.Options) (*trace.Capture, error) {
 		return nil, readTrouble(err)
 	}
 	return c, nil
-}
-
-// directoryError says which capture was probably meant by a directory.
-func directoryError(dir string) error {
-	inside := filepath.Join(dir, trace.CaptureFile)
-	if _, err := os.Stat(inside); err == nil {
-		return usage("%s is a directory, not a capture: the run in it has %s", dir, inside)
-	}
-	return usage("%s is a directory, not a capture: name a file in it", dir)
 }
 
 func openError(err error) error {

@@ -34,6 +34,16 @@ func TestParseSim(t *testing.T) {
 	c, err = parseSim("")
 	require.NoError(t, err)
 	require.Zero(t, c.world.Mirror.Loss)
+
+	c, err = parseSim("gate=translate,gate_drop=3+4,gate_loss=0.1")
+	require.NoError(t, err)
+	require.Equal(t, sim.GateOptions{On: true, Translate: true, Drop: []int{3, 4}, Loss: 0.1}, c.world.Gate)
+	c, err = parseSim("gate_drop=3")
+	require.NoError(t, err)
+	require.True(t, c.world.Gate.On, "what loses is there")
+	c, err = parseSim("gate=false")
+	require.NoError(t, err)
+	require.False(t, c.world.Gate.On)
 }
 
 func TestParseSimRefuses(t *testing.T) {
@@ -44,6 +54,8 @@ func TestParseSimRefuses(t *testing.T) {
 		"speed=NaN":       "write a number",
 		"mirror_loss=1.1": "write a share from 0 to 1",
 		"mirror_loss=NaN": "write a share from 0 to 1",
+		"gate=yes":        "write true, translate or false",
+		"gate_drop=x":     "write the packets' numbers from 1",
 		"mirror_lose=0":   "write the packets' numbers from 1",
 		"mirror=erspan":   "write gre or vxlan",
 		"mirror_join=yep": "write true or false",

@@ -48,7 +48,7 @@ func Find(want scenario.DeviceWant, o Options) (plan.Abilities, error) {
 			return plan.Abilities{}, err
 		}
 		a := deviceAbilities(model, model, simulated[model].driver, true)
-		a.Deferred = config.peek
+		a.Deferred = config.peek && !config.world.Gate.On
 		return a, nil
 	}
 	inv, err := o.inventory()

@@ -19,8 +19,11 @@ import (
 // statsEvery is how long the periods are in which the simulated carrier counts.
 const statsEvery = time.Second
 
-// simTap is the name of the simulated bench's tap.
-const simTap = "mirror"
+// The simulated bench's taps, and their places where there are two.
+const (
+	simTap  = "mirror"
+	simGate = "gate"
+)
 
 // openSim puts the simulated bench together from the same parts as a real one: the device's driver at the port of a
 // simulated board, the carrier's client before the simulated API, and a pipe tap on the mirror's stream.
@@ -50,13 +53,13 @@ func openSim(want scenario.DeviceWant, options string) (*bench.Bench, error) {
 	}
 	b := &bench.Bench{Name: SimName, Clock: world.Clock(), Model: model, Driver: kind.driver,
 		DevName: model + " " + world.Firmware(), Close: func() error { return errors.Join(server.Close(), world.Close()) }}
-	if err := simParts(b, world, server, config.peek); err != nil {
+	if err := simParts(b, world, server, config); err != nil {
 		return nil, &BrokenError{SimName, errors.Join(err, b.Close())}
 	}
 	return b, nil
 }
 
-func simParts(b *bench.Bench, world *sim.World, server *api.Server, atCarrier bool) error {
+func simParts(b *bench.Bench, world *sim.World, server *api.Server, config simConfig) error {
 	keys := server.Credentials()
 	carrier, err := soracom.New(soracom.Options{
 		SIM: world.Carrier().SIMs()[0].Info().IMSI, Endpoint: server.URL(), Clock: b.Clock,
@@ -66,17 +69,33 @@ func simParts(b *bench.Bench, world *sim.World, server *api.Server, atCarrier bo
 	if err != nil {
 		return err
 	}
+	if b.Taps, err = simTaps(b, world, carrier, config); err != nil {
+		return errors.Join(err, carrier.Close())
+	}
+	b.Device, b.Carrier = devices[b.Driver].open(simPort(world), b.Clock), carrier
+	return nil
+}
+
+// simTaps makes the bench's tap, at the mirror or in the carrier's network, and the one at the gate where there is one.
+func simTaps(b *bench.Bench, world *sim.World, carrier *soracom.Carrier, config simConfig) (taps []bench.Tap, err error) {
 	var tap bench.Tap
-	if atCarrier {
+	if config.peek {
 		tap, err = peek.New(peek.Options{Name: peekDriver, Carrier: carrier, Clock: b.Clock})
 	} else {
 		tap, err = pipe.New(pipe.Options{Name: simTap, Reader: world.Mirror()})
 	}
 	if err != nil {
-		return errors.Join(err, carrier.Close())
+		return nil, err
 	}
-	b.Device, b.Carrier, b.Taps = devices[b.Driver].open(simPort(world), b.Clock), carrier, []bench.Tap{tap}
-	return nil
+	if !config.world.Gate.On {
+		return []bench.Tap{tap}, nil
+	}
+	behind, err := pipe.New(pipe.Options{Name: simGate, Reader: world.Gate()})
+	if err != nil {
+		return nil, errors.Join(err, tap.Close())
+	}
+	b.Places = map[string]string{tap.Name(): simTap, simGate: simGate}
+	return []bench.Tap{tap, behind}, nil
 }
 
 func simPort(w *sim.World) portFunc { return func() (string, error) { return w.Port(), nil } }

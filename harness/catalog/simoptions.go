@@ -35,10 +35,13 @@ var simOptions = []simOption{
 	{"mirror_sequence", "true", "GRE sequence numbers, which prove a capture whole", flag(func(c *simConfig) *bool { return &c.world.Mirror.Sequence })},
 	{"mirror_join", "true", "the mirror joins full segments that follow each other, as SORACOM's does", flag(func(c *simConfig) *bool { return &c.world.Mirror.Join })},
 	{"mirror_loss", "0.05", "share of the packets that the mirror loses", share(func(c *simConfig) *float64 { return &c.world.Mirror.Loss })},
-	{"mirror_lose", "7+9", "packets that the mirror loses, by number", setLose},
+	{"mirror_lose", "7+9", "packets that the mirror loses, by number", numbers(func(c *simConfig) *[]int { return &c.world.Mirror.Lose })},
 	{"mirror_duplicate", "0.1", "share of the packets that come twice", share(func(c *simConfig) *float64 { return &c.world.Mirror.Duplicate })},
 	{"mirror_reorder", "0.1", "share of the packets that come after the next one", share(func(c *simConfig) *float64 { return &c.world.Mirror.Reorder })},
 	{"mirror_snaplen", "96", "bytes that are captured of a packet at most", setSnapLen},
+	{"gate", "true|translate", "a second tap, behind a gateway that everything passes, at the place gate (the first is at mirror); translate: the gateway gives the device other ports", setGate},
+	{"gate_drop", "7+9", "packets that the gateway loses, by number", numbers(func(c *simConfig) *[]int { return &c.world.Gate.Drop })},
+	{"gate_loss", "0.05", "share of the packets that the mirror behind the gateway loses", share(func(c *simConfig) *float64 { return &c.world.Gate.Loss })},
 	{"keep_address", "true", "the device has the same address in every session", flag(func(c *simConfig) *bool { return &c.world.Carrier.KeepAddress })},
 	{"deleted_lag", "5s", "the carrier tells of the end of a session so much later", length(func(c *simConfig) *time.Duration { return &c.world.Carrier.DeletedLag })},
 	{"events_late", "30s", "the carrier tells of every session event so much later", length(func(c *simConfig) *time.Duration { return &c.api.Events.Late })},
@@ -77,6 +80,9 @@ func parseSim(text string) (simConfig, error) {
 		if err := option.set(&c, value); err != nil {
 			return c, fmt.Errorf("--sim: %s=%s: %w", name, value, err)
 		}
+	}
+	if g := &c.world.Gate; len(g.Drop) > 0 || g.Loss > 0 {
+		g.On = true
 	}
 	return c, nil
 }
@@ -165,15 +171,30 @@ func setTap(c *simConfig, value string) error {
 	return nil
 }
 
-func setLose(c *simConfig, value string) error {
-	for _, n := range strings.Split(value, "+") {
-		number, err := strconv.Atoi(n)
-		if err != nil || number < 1 {
-			return fmt.Errorf("write the packets' numbers from 1, joined by +")
-		}
-		c.world.Mirror.Lose = append(c.world.Mirror.Lose, number)
+func setGate(c *simConfig, value string) error {
+	switch value {
+	case "true", "translate":
+		c.world.Gate.On, c.world.Gate.Translate = true, value == "translate"
+	case "false":
+		c.world.Gate.On = false
+	default:
+		return fmt.Errorf("write true, translate or false")
 	}
 	return nil
+}
+
+// numbers are packets.
+func numbers(at func(*simConfig) *[]int) func(*simConfig, string) error {
+	return func(c *simConfig, value string) error {
+		for _, n := range strings.Split(value, "+") {
+			number, err := strconv.Atoi(n)
+			if err != nil || number < 1 {
+				return fmt.Errorf("write the packets' numbers from 1, joined by +")
+			}
+			*at(c) = append(*at(c), number)
+		}
+		return nil
+	}
 }
 
 func setSnapLen(c *simConfig, value string) (err error) {

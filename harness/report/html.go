@@ -16,7 +16,7 @@ import (
 var htmlSource string
 
 var htmlTemplate = template.Must(template.New("report").Funcs(template.FuncMap{
-	"number": number, "sign": sign, "safe": Safe,
+	"number": number, "sign": sign, "safe": Safe, "cell": cell, "place": placeName,
 	"class": func(v verdict.Verdict) string { return v.String() },
 	"upper": func(v verdict.Verdict) string { return strings.ToUpper(v.String()) },
 }).Parse(htmlSource))
@@ -31,6 +31,8 @@ type htmlPage struct {
 	Complete  *trace.Completeness
 	Tables    []Table
 	MoreTabs  int
+	Taps      []tapCount   // where the record has more than one
+	Places    []placeCount // other than the one that is judged
 	Failed    []htmlFinding
 	Open      []undecided
 	Passed    []htmlFinding
@@ -76,6 +78,7 @@ func HTML(r *Run) ([]byte, error) {
 	if c := r.Trace.Capture; c != nil {
 		p.Complete = &c.Completeness
 		p.Flows, p.MoreFlow = htmlFlowsOf(r)
+		p.Taps, p.Places = severalTaps(r.Trace), placeCounts(r.Trace, r.account())
 	}
 	for i := range r.Findings {
 		f := &r.Findings[i]

@@ -17,6 +17,18 @@ import (
 type InspectOptions struct {
 	Account trace.Account // for every byte count; the zero value is the wire account
 	Summary bool          // one total instead of the devices
+	// Run is the run that the capture is of, nil for a bare capture, and Own counts the packets of its flows that are the run's
+	// own canaries.
+	Run *trace.Trace
+	Own map[*flow.Flow]int
+}
+
+// trace is the record that a capture is of: of a bare one, nothing but the capture.
+func (o InspectOptions) trace(c *trace.Capture) *trace.Trace {
+	if o.Run != nil {
+		return o.Run
+	}
+	return &trace.Trace{Capture: c}
 }
 
 func (o InspectOptions) account() trace.Account {
@@ -62,6 +74,22 @@ type (
 		GTPU   uint64 `json:"gtpu,omitempty"`
 		IPIP   uint64 `json:"ipip,omitempty"`
 		None   uint64 `json:"none"`
+	}
+	inspectRun struct {
+		Scenario    string   `json:"scenario"`
+		Bench       string   `json:"bench"`
+		Device      string   `json:"device"`
+		Model       string   `json:"model"`
+		Addresses   []string `json:"addresses"`
+		Begin       string   `json:"begin"`
+		End         string   `json:"end"`
+		Interrupted bool     `json:"interrupted,omitempty"`
+		Trouble     string   `json:"trouble,omitempty"`
+		Failed      string   `json:"failed,omitempty"`
+	}
+	inspectPlace struct {
+		Place        string              `json:"place"`
+		Completeness inspectCompleteness `json:"completeness"`
 	}
 	inspectCompleteness struct {
 		State   string         `json:"state"`
@@ -113,6 +141,7 @@ type (
 		Missing         both[uint64]     `json:"missing"`
 		OutOfOrder      *both[int]       `json:"out_of_order,omitempty"`
 		Duplicates      *both[int]       `json:"duplicates,omitempty"`
+		Own             int              `json:"canaries,omitempty"` // packets of it that are the run's own canaries
 		Phases          []inspectPhase   `json:"phases"`
 	}
 	inspectTeardown struct {
@@ -136,17 +165,18 @@ type (
 // InspectJSON writes what a capture holds as one JSON object. Devices come by address, a device's flows by their begin; a
 // device and a flow have a line each, and are written one by one.
 func InspectJSON(w io.Writer, c *trace.Capture, o InspectOptions) error {
-	j := &jsonLines{w: bufio.NewWriter(w)}
+	j := &jsonLines{w: bufio.NewWriter(w), own: o.Own}
 	j.text(`{"capture": `)
 	j.value(captureOf(c))
-	j.text(",\n \"completeness\": ")
-	j.value(completenessOf(c.Completeness))
-	if o.Summary {
-		j.text(",\n \"total\": ")
-		j.value(totalOf(c, o.account()))
-	} else {
-		j.devices(c, o.account())
+	if o.Run != nil {
+		j.member("run", runOf(o.Run))
 	}
+	if taps := inspectedTaps(c, o); taps != nil {
+		j.member("taps", taps)
+	}
+	j.member("completeness", completenessOf(c.Completeness))
+	j.contents(c, o)
+	j.places(c, o)
 	j.text("}\n")
 	if j.err == nil {
 		j.err = j.w.Flush()
@@ -160,7 +190,57 @@ func InspectJSON(w io.Writer, c *trace.Capture, o InspectOptions) error {
 // jsonLines writes JSON piece by piece and keeps the first error.
 type jsonLines struct {
 	w   *bufio.Writer
+	own map[*flow.Flow]int
 	err error
+}
+
+// member writes one more member of the object that is open.
+func (j *jsonLines) member(key string, v any) {
+	j.text(",\n \"" + key + "\": ")
+	j.value(v)
+}
+
+// contents writes the devices of a record, or its total.
+func (j *jsonLines) contents(c *trace.Capture, o InspectOptions) {
+	if o.Summary {
+		j.member("total", totalOf(c, o.account()))
+		return
+	}
+	j.devices(c, o.account())
+}
+
+// places writes the records of the places that are not the main one.
+func (j *jsonLines) places(c *trace.Capture, o InspectOptions) {
+	for i, other := range c.Others {
+		if i == 0 {
+			j.text(",\n \"places\": [")
+		} else {
+			j.text(",")
+		}
+		j.text("\n ")
+		j.open(inspectPlace{other.Place, completenessOf(completeAt(other, o))})
+		j.contents(other, o)
+		j.text("}")
+	}
+	if len(c.Others) > 0 {
+		j.text("]")
+	}
+}
+
+// completeAt is how complete the record of another place is: by all that its run knows, where it is a run's.
+func completeAt(c *trace.Capture, o InspectOptions) trace.Completeness {
+	if o.Run == nil {
+		return c.Completeness
+	}
+	return o.Run.At(c.Place).Completeness(trace.Scope{})
+}
+
+// inspectedTaps are the taps of a record: of a run's, and of a bare capture that has several.
+func inspectedTaps(c *trace.Capture, o InspectOptions) []tapCount {
+	if o.Run == nil {
+		return severalTaps(o.trace(c))
+	}
+	return tapCounts(o.Run)
 }
 
 func (j *jsonLines) text(s string) {
@@ -194,7 +274,10 @@ func (j *jsonLines) devices(c *trace.Capture, a trace.Account) {
 				j.text(",")
 			}
 			j.text("\n    ")
-			j.value(flowOf(c.Flow(id), a))
+			f := c.Flow(id)
+			text := flowOf(f, a)
+			text.Own = j.own[f]
+			j.value(text)
 		}
 		j.text("]}")
 	}
@@ -220,6 +303,15 @@ func captureOf(c *trace.Capture) inspectCapture {
 		Undecodable: c.Undecodable, Truncated: c.Truncated, Duplicates: c.Duplicates,
 		Inferred: c.Inferred, Foreign: c.Foreign, Cut: c.Cut, Damage: c.Damage,
 	}
+}
+
+func runOf(t *trace.Trace) inspectRun {
+	out := inspectRun{Scenario: t.Scenario, Bench: t.Bench, Device: t.Device, Model: t.Model, Addresses: []string{}, Begin: t.Begin.UTC().Format(nanoTime),
+		End: t.End.UTC().Format(nanoTime), Interrupted: t.Interrupted, Trouble: t.Trouble, Failed: t.Failed}
+	for _, a := range t.DeviceAddrs {
+		out.Addresses = append(out.Addresses, a.String())
+	}
+	return out
 }
 
 func completenessOf(c trace.Completeness) inspectCompleteness {

@@ -17,16 +17,18 @@ import (
 // InspectText writes what a capture holds for a terminal: a head, a table of phases for each device with its flows under
 // it, and how complete the capture is. What strangers wrote is made safe first.
 func InspectText(w io.Writer, c *trace.Capture, o InspectOptions) error {
-	t := &inspectText{w: bufio.NewWriter(w), c: c, account: o.account()}
+	t := &inspectText{w: bufio.NewWriter(w), c: c, account: o.account(), o: o}
 	t.head()
-	if o.Summary {
-		t.total()
-	} else {
-		for i := range c.Devices {
-			t.device(&c.Devices[i])
-		}
+	t.taps()
+	t.contents()
+	t.completeness(c.Completeness)
+	for _, other := range c.Others {
+		t.c = other
+		t.line("")
+		t.line("at %s", placeName(other.Place))
+		t.contents()
+		t.completeness(completeAt(other, o))
 	}
-	t.completeness()
 	if err := t.w.Flush(); err != nil {
 		return fmt.Errorf("write inspection of %s: %w", c.File, err)
 	}
@@ -38,6 +40,55 @@ type inspectText struct {
 	w       *bufio.Writer
 	c       *trace.Capture
 	account trace.Account
+	o       InspectOptions
+}
+
+// contents tells of the devices of a record, or of all in one.
+func (t *inspectText) contents() {
+	if t.o.Summary {
+		t.total()
+		return
+	}
+	for i := range t.c.Devices {
+		t.device(&t.c.Devices[i])
+	}
+}
+
+// taps tells what each tap counted, and at which place the record is that follows.
+func (t *inspectText) taps() {
+	taps := inspectedTaps(t.c, t.o)
+	if taps == nil {
+		return
+	}
+	t.line("")
+	for _, l := range tapLines(taps, Style{}) {
+		t.line("%s", l)
+	}
+	if len(t.c.Others) > 0 {
+		t.line("")
+		t.line("at %s", placeName(t.c.Place))
+	}
+}
+
+// run tells which run the capture is of.
+func (t *inspectText) run() {
+	r := t.o.Run
+	if r == nil {
+		return
+	}
+	var addresses []string
+	for _, a := range r.DeviceAddrs {
+		addresses = append(addresses, a.String())
+	}
+	t.line("%s", Safe(joined(" · ", r.Scenario, r.Bench, r.Device, strings.Join(addresses, ", "))))
+	for _, trouble := range []string{r.Trouble, r.Failed} {
+		if trouble != "" {
+			t.line("%s", Safe(trouble))
+		}
+	}
+	if r.Interrupted {
+		t.line("%s", interruption(r))
+	}
 }
 
 func (t *inspectText) line(format string, args ...any) {
@@ -65,6 +116,7 @@ func (t *inspectText) head() {
 	if c.First != 0 {
 		t.line("%s   %s", time.Unix(0, c.First).UTC().Format("2006-01-02 15:04:05.000 MST"), took(time.Duration(c.Last-c.First)))
 	}
+	t.run()
 	who := "devices as told"
 	if c.Inferred {
 		who = "devices inferred from who opened the flows (--device says it)"
@@ -143,7 +195,11 @@ func (t *inspectText) flow(f *flow.Flow) {
 	t.line("    %-6s %6s → %-22s %6s ▲ %6s ▼ %+11.3f s  %-9s %s", trace.Proto(f.Kind), port, endpoint(f.Kind, f.Peer),
 		number(f.Sides[flow.Up].Tally.Packets), number(f.Sides[flow.Down].Tally.Packets),
 		float64(f.Start-t.c.First)/1e9, took(time.Duration(f.End-f.Start)), Safe(f.Name))
-	for _, n := range append(flowTalk(f), flowNotes(f)...) {
+	notes := append(flowTalk(f), flowNotes(f)...)
+	if n := t.o.Own[f]; n > 0 {
+		notes = append(notes, "the run's own canary: "+plural(uint64(n), "packet"))
+	}
+	for _, n := range notes {
 		t.line("    %13s   %s", "", n)
 	}
 }
@@ -265,8 +321,7 @@ func arrows(n both[uint64]) string {
 	return strings.Join(parts, " ")
 }
 
-func (t *inspectText) completeness() {
-	c := t.c.Completeness
+func (t *inspectText) completeness(c trace.Completeness) {
 	t.line("")
 	t.line("  capture %s", c.State)
 	if missing := arrows(pair(c.Missing)); missing != "" {

@@ -116,6 +116,10 @@ func properties(r *Run) []junitProperty {
 		out = append(out, junitProperty{"completeness", c.Completeness.State.String()},
 			junitProperty{"frames", strconv.FormatUint(c.Frames, 10)})
 	}
+	for _, n := range severalTaps(t) {
+		out = append(out, junitProperty{"tap " + xmlText(n.Tap), xmlText(fmt.Sprintf("at %s: packets %s, copies %s, missed %s, dropped %d, cut %d",
+			placeName(n.Place), cell(n.Packets), cell(n.Copies), cell(n.Missed), n.Dropped, n.Cut))})
+	}
 	if t.Trouble != "" {
 		out = append(out, junitProperty{"trouble", xmlText(t.Trouble)})
 	}

@@ -35,6 +35,8 @@ type result struct {
 	Completeness completeness      `json:"completeness"`
 	Totals       totals            `json:"totals"`
 	Windows      []windowTotals    `json:"windows"`
+	Taps         []tapCount        `json:"taps,omitempty"`   // where the record has more than one
+	Places       []placeCount      `json:"places,omitempty"` // other than the one that is judged
 	Findings     []verdict.Finding `json:"findings"`
 }
 
@@ -86,6 +88,7 @@ func JSON(r *Run) ([]byte, error) {
 	if t.Capture != nil {
 		out.Totals = totalsOf(t, r.account())
 		out.Completeness = completeOf(&t.Capture.Completeness)
+		out.Taps, out.Places = severalTaps(t), placeCounts(t, r.account())
 	}
 	b, err := json.MarshalIndent(out, "", "  ")
 	if err != nil {

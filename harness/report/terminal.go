@@ -51,6 +51,7 @@ func Terminal(w io.Writer, r *Run, s Style) error {
 	p.title()
 	p.trouble()
 	p.tables()
+	p.taps()
 	p.findings()
 	p.closing()
 	_, err := io.WriteString(w, p.out.String())
@@ -234,6 +235,22 @@ func cells(c Count) string {
 	return padLeft(number(c.Packets), 7) + padLeft(number(c.Bytes)+" B", 12)
 }
 
+// taps tells what each of several taps counted, and what passed the places that are not judged but compared with.
+func (p *page) taps() {
+	t := p.run.Trace
+	taps := severalTaps(t)
+	if taps == nil {
+		return
+	}
+	p.line("")
+	for _, l := range tapLines(taps, p.style) {
+		p.line("%s", l)
+	}
+	for _, c := range placeCounts(t, p.run.account()) {
+		p.line("    at %s in the whole run: %s up, %s B · %s down, %s B", placeName(c.Place), number(c.Up.Packets), number(c.Up.Bytes), number(c.Down.Packets), number(c.Down.Bytes))
+	}
+}
+
 // findings writes what failed with everything that shows it, then what could not be decided, then the rest in a line.
 func (p *page) findings() {
 	if len(p.run.Findings) == 0 {
@@ -349,7 +366,11 @@ func (p *page) packet(l listed) {
 func (p *page) closing() {
 	p.line("")
 	if c := p.run.Trace.Capture; c != nil {
-		p.completeness(&c.Completeness)
+		p.completeness("capture ", &c.Completeness)
+		for _, other := range c.Others {
+			state := p.run.Trace.At(other.Place).Completeness(trace.Scope{})
+			p.completeness("capture at "+placeName(other.Place)+" ", &state)
+		}
 	}
 	if p.run.Dir == "" {
 		return
@@ -361,10 +382,11 @@ func (p *page) closing() {
 	p.line("%s", s)
 }
 
-func (p *page) completeness(c *trace.Completeness) {
+// completeness says how complete the record of a place is, and why.
+func (p *page) completeness(of string, c *trace.Completeness) {
 	v := [...]verdict.Verdict{trace.Unproven: verdict.Inconclusive, trace.Whole: verdict.Pass, trace.Broken: verdict.Fail}[c.State]
-	s := "  capture " + p.style.verdict(v, c.State.String())
-	width := utf8.RuneCountInString("  capture " + c.State.String())
+	s := "  " + of + p.style.verdict(v, c.State.String())
+	width := utf8.RuneCountInString("  " + of + c.State.String())
 	indent := strings.Repeat(" ", width+2)
 	for i, reason := range c.Reasons {
 		reason = Safe(reason)

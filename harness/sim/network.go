@@ -28,14 +28,17 @@ var speedClasses = map[string]int{
 const defaultSpeedClass = "s1.fast"
 
 // network is the cellular network between the device's modem and the servers: two radio wires, two behind the gateway,
-// and the gateway itself, where packets are counted and copied. Without a session no packet passes the gateway.
+// and the gateway itself, where packets are counted and copied. Without a session no packet passes the gateway. Behind it
+// there may be another one, with a mirror of its own: see GateOptions. Downlink pings come from behind both.
 //
-//	modem ══ radio ══ gateway ══ backhaul ══ servers
-//	                  │ counters, mirror, carrier
+//	modem ══ radio ══ gateway ═══════ gate ══ backhaul ══ servers
+//	                  │ counters,     │ mirror
+//	                  │ mirror, carrier
 type network struct {
 	clock   *Clock
 	carrier *carrier
 	mirror  *mirror
+	gate    *gate
 
 	up, down         *wire // radio
 	upBack, downBack *wire // backhaul
@@ -45,8 +48,8 @@ type network struct {
 }
 
 // newNetwork joins a modem and servers, each given as what takes packets for it.
-func newNetwork(clock *Clock, c *carrier, m *mirror, toModem, toServers func([]byte)) *network {
-	n := &network{clock: clock, carrier: c, mirror: m, pings: map[uint16]chan<- uint16{}}
+func newNetwork(clock *Clock, c *carrier, m *mirror, g *gate, toModem, toServers func([]byte)) *network {
+	n := &network{clock: clock, carrier: c, mirror: m, gate: g, pings: map[uint16]chan<- uint16{}}
 	n.up = &wire{clock: clock, latency: radioLatency, gap: radioGap, to: n.fromDevice}
 	n.down = &wire{clock: clock, latency: radioLatency, gap: radioGap, to: toModem}
 	n.upBack = &wire{clock: clock, latency: backhaulLatency, to: toServers}
@@ -67,6 +70,9 @@ func (n *network) fromDevice(packet []byte) {
 		return
 	}
 	n.mirror.copy(packet, true)
+	if packet, ok = n.gate.up(packet); !ok {
+		return
+	}
 	if addrOf(ip.DestinationAddress()) == gatewayAddr {
 		n.pong(ip)
 		return
@@ -76,6 +82,10 @@ func (n *network) fromDevice(packet []byte) {
 
 // toDevice takes a packet that came from the servers, or from the gateway itself, for the device.
 func (n *network) toDevice(packet []byte) {
+	packet, ok := n.gate.down(packet)
+	if !ok {
+		return
+	}
 	ip, ok := ipv4Of(packet)
 	if !ok || !n.carrier.passDown(addrOf(ip.DestinationAddress()), len(packet)) {
 		return

@@ -2,8 +2,8 @@
 // network with its sessions, its counters and its mirror, and the servers beyond it, all in one process, without root,
 // hardware or network, on a clock that hurries when nothing happens.
 //
-//	driver ═ pty ═ board ─ firmware ─ modem ══ radio ══ gateway ══ backhaul ══ DNS, web, Beam, metadata
-//	                                                     │
+//	driver ═ pty ═ board ─ firmware ─ modem ══ radio ══ gateway ══ gate ══ backhaul ══ DNS, web, Beam, metadata
+//	                                                     │          └─ where there is one: another mirror
 //	                                                     ├─ mirror: GRE or VXLAN in a pcap stream
 //	                                                     └─ carrier: sessions, events, counts (api.Backend)
 //
@@ -18,6 +18,7 @@
 package sim
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -37,6 +38,7 @@ type Options struct {
 	Speed       float64 // simulated seconds in an idle second of the wall; 0 is DefaultSpeed
 	Seed        uint64  // of everything that is random
 	Mirror      MirrorOptions
+	Gate        GateOptions
 	Carrier     CarrierOptions
 	Faults      Faults
 }
@@ -77,6 +79,7 @@ type World struct {
 	net     *network
 	carrier *carrier
 	mirror  *mirror
+	gate    *gate
 	servers *servers
 
 	closeOnce sync.Once
@@ -119,7 +122,8 @@ func (w *World) build() (err error) {
 	}
 	w.carrier = newCarrier(w.clock, w.opts.Seed, w.opts.Carrier)
 	w.mirror = newMirror(w.clock, w.opts.Seed, w.opts.Mirror)
-	w.net = newNetwork(w.clock, w.carrier, w.mirror, w.modem.ingress, w.servers.ingress)
+	w.gate = newGate(w.clock, w.opts.Seed, w.opts.Gate, w.opts.Mirror)
+	w.net = newNetwork(w.clock, w.carrier, w.mirror, w.gate, w.modem.ingress, w.servers.ingress)
 	w.carrier.net, w.modem.net, w.servers.back = w.net, w.net, w.net.downBack
 	return nil
 }
@@ -144,6 +148,15 @@ func (w *World) Firmware() string { return w.opts.Firmware }
 // simulated clock's. Each call is a capture of its own.
 func (w *World) Mirror() io.ReadCloser { return w.mirror.open() }
 
+// Gate starts a capture of the mirror behind the gate, as Mirror does of the network's. Without Options.Gate there is none,
+// and the capture ends before its first packet.
+func (w *World) Gate() io.ReadCloser {
+	if w.gate == nil {
+		return io.NopCloser(bytes.NewReader(nil))
+	}
+	return w.gate.mirror.open()
+}
+
 // Carrier is the network's side of the device's SIM, for the simulated API.
 func (w *World) Carrier() api.Backend { return w.carrier }
 
@@ -167,6 +180,9 @@ func (w *World) Close() error {
 		}
 		if w.mirror != nil {
 			w.mirror.close()
+		}
+		if w.gate != nil {
+			w.gate.mirror.close()
 		}
 		w.clock.Stop()
 	})
