@@ -40,6 +40,7 @@ func TestScripts(t *testing.T) {
 			"interrupts": interrupts,
 			"left":       left,
 			"mirrors":    mirrors,
+			"readme":     readme,
 			"same":       same,
 		},
 		Setup: func(env *testscript.Env) error {
