@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -75,12 +76,23 @@ Exit codes: 0 it ended as it was to: by Ctrl-C, --count, --duration, or at the e
 	return cmd
 }
 
+// lean has garbage collected early where the user says nothing of it ($GOGC). Nearly all that a tap holds is the states of
+// open flows, in which the collector has nothing to look at: to wait until garbage is as much as those costs memory and
+// saves no time.
+func lean() {
+	const percent = 20
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(percent)
+	}
+}
+
 func (a *app) tap(cmd *cobra.Command, args []string, f tapFlags) error {
 	o, err := f.options(args)
 	if err != nil {
 		return err
 	}
 	show := a.tapShow(f, &o)
+	lean()
 	o.Ready = func(tap string, notes []string) {
 		fmt.Fprintf(a.err, "capturing on %s\n", report.Safe(tapName(args, f)))
 		if err := privilege.Renounce(); err != nil { // no more sockets will be opened

@@ -43,10 +43,10 @@ func (t *table[K, V]) add(k K, v V) (int, *V) {
 	return i, &t.values[i]
 }
 
-// each shows every key with its value; those for which keep says no are taken out.
-func (t *table[K, V]) each(keep func(K, *V) bool) {
+// each shows every place with its value; those for which keep says no are taken out.
+func (t *table[K, V]) each(keep func(int, *V) bool) {
 	for i := range t.keys {
-		if !t.used[i] || keep(t.keys[i], &t.values[i]) {
+		if !t.used[i] || keep(i, &t.values[i]) {
 			continue
 		}
 		delete(t.places, t.keys[i])

@@ -65,6 +65,7 @@ type Board struct {
 	sum     [2]count
 	since   time.Time
 	now     int64 // of the last view, nanoseconds
+	ranks   []ranked
 	bounded bool
 }
 
@@ -230,24 +231,50 @@ func (b *Board) View(now time.Time, top int) View {
 	b.settle()
 	v := View{Devices: b.devices.size(), Flows: b.flows.size(), Bounded: b.bounded, Up: b.sum[up].rate(span), Down: b.sum[down].rate(span)}
 	b.sum = [2]count{}
-	all := make([]Device, 0, b.devices.size())
-	b.devices.each(func(a packet.Addr, d *device) bool {
-		all = append(all, Device{Address: a.Netip(), Flows: d.flows, Up: d.count[up].rate(span), Down: d.count[down].rate(span),
-			Kind: d.kind, Peer: netip.AddrPortFrom(d.peer.Netip(), d.port), Name: b.names[d.peer]})
-		d.count = [2]count{}
-		return true
-	})
-	slices.SortFunc(all, func(a, b Device) int {
-		return cmp.Or(cmp.Compare(b.Up.Bytes+b.Down.Bytes, a.Up.Bytes+a.Down.Bytes), a.Address.Compare(b.Address))
-	})
-	v.Top = all[:min(top, len(all))]
-	v.Others = len(all) - len(v.Top)
-	for _, d := range all[len(v.Top):] {
+	ranks := b.rank()
+	for i, r := range ranks {
+		d := b.device(r.place, span)
+		if i < top {
+			d.Name = b.names[b.devices.at(r.place).peer]
+			v.Top = append(v.Top, d)
+			continue
+		}
+		v.Others++
 		v.Rest.Flows += d.Flows
 		v.Rest.Up.add(d.Up)
 		v.Rest.Down.add(d.Down)
 	}
+	for _, r := range ranks {
+		b.devices.at(r.place).count = [2]count{}
+	}
 	return v
+}
+
+// ranked is a device by what makes its rank.
+type ranked struct {
+	bytes uint64
+	place int
+}
+
+// rank gives the devices in the order in which they are shown. The list is the board's own: made anew at every look, those
+// of a large fleet would be most of a tap's garbage.
+func (b *Board) rank() []ranked {
+	b.ranks = b.ranks[:0]
+	b.devices.each(func(place int, d *device) bool {
+		b.ranks = append(b.ranks, ranked{d.count[up].bytes + d.count[down].bytes, place})
+		return true
+	})
+	slices.SortFunc(b.ranks, func(x, y ranked) int {
+		return cmp.Or(cmp.Compare(y.bytes, x.bytes), b.devices.keys[x.place].Netip().Compare(b.devices.keys[y.place].Netip()))
+	})
+	return b.ranks
+}
+
+// device describes the device at a place, but for its peer's name.
+func (b *Board) device(place int, span float64) Device {
+	d := b.devices.at(place)
+	return Device{Address: b.devices.keys[place].Netip(), Flows: d.flows, Up: d.count[up].rate(span), Down: d.count[down].rate(span),
+		Kind: d.kind, Peer: netip.AddrPortFrom(d.peer.Netip(), d.port)}
 }
 
 func (c count) rate(seconds float64) Rate {
@@ -261,7 +288,7 @@ func (r *Rate) add(o Rate) {
 
 // settle dates what had a packet since the last view, and lets go of what had none for long. A device with flows stays.
 func (b *Board) settle() {
-	b.flows.each(func(_ key, c *conversation) bool {
+	b.flows.each(func(_ int, c *conversation) bool {
 		if c.fresh {
 			c.last, c.fresh = b.now, false
 		}
@@ -273,7 +300,7 @@ func (b *Board) settle() {
 		}
 		return false
 	})
-	b.devices.each(func(_ packet.Addr, d *device) bool {
+	b.devices.each(func(_ int, d *device) bool {
 		if d.fresh {
 			d.last, d.fresh = b.now, false
 		}
