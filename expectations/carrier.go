@@ -56,6 +56,7 @@ func carrierKind() kind {
 }
 
 func (c carrier) check(v *view) outcome {
+	v = v.shell()
 	count := v.t.Evidence.Carrier
 	if count == nil {
 		return outcome{reason: "the carrier's count was not asked for"}

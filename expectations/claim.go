@@ -71,7 +71,7 @@ func (c *claim) judge(t *trace.Trace, o Options) (out outcome, open bool) {
 	outs := make([]outcome, len(views))
 	for i, v := range views {
 		outs[i] = c.checker.check(v)
-		open = open || v.proof.state == trace.Unproven
+		open = open || v.proof.state == trace.Unproven || v.shell().proof.state == trace.Unproven
 		if !fromTimeline {
 			outs[i] = c.notEmpty(v, outs[i])
 		}

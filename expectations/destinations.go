@@ -36,6 +36,9 @@ func destinationsKind() kind {
 }
 
 func (c destinations) check(v *view) outcome {
+	if !slices.ContainsFunc(slices.Concat(c.only, c.deny), func(t *target) bool { return t.name != "" }) {
+		v = v.shell()
+	}
 	v = v.deep()
 	var outs []outcome
 	var places []string

@@ -52,6 +52,7 @@ type question struct {
 }
 
 func (c dns) check(v *view) outcome {
+	sent := v.shell().deep()
 	v = v.deep()
 	var asked []question
 	for _, part := range v.parts {
@@ -76,7 +77,7 @@ func (c dns) check(v *view) outcome {
 		outs = append(outs, unanswered(v, asked, *c.unanswered))
 	}
 	if c.count != nil {
-		outs = append(outs, queryPackets(v, *c.count))
+		outs = append(outs, queryPackets(sent, *c.count))
 	}
 	return merge(outs...)
 }

@@ -69,7 +69,7 @@ func (c flowCount) wantsNothing() bool {
 }
 
 func (c flowCount) check(v *view) outcome {
-	v = v.deep()
+	v = v.shell().deep()
 	var outs []outcome
 	for _, p := range c.protos() {
 		outs = append(outs, p.check(v))

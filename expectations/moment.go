@@ -19,7 +19,11 @@ type moment struct {
 	last  bool // the last such packet, else the first
 	event string
 	fits  func(*flow.Packet) bool
+	phase *flow.Phase // where it is a packet of one
 }
+
+// headersTell says whether packets need not be read to find the moment.
+func (m *moment) headersTell() bool { return m == nil || m.phase == nil || headersTell(*m.phase) }
 
 // packetMoments are the packets that a moment can be, by what follows first_ or last_.
 var packetMoments = map[string]func(*flow.Packet) bool{
@@ -60,7 +64,7 @@ func parseMoment(word string) moment {
 	}
 	if m.fits = packetMoments[rest]; m.fits == nil {
 		if phase, ok := flow.ParsePhase(rest); ok {
-			m.fits = func(p *flow.Packet) bool { return p.Phase == phase }
+			m.fits, m.phase = func(p *flow.Packet) bool { return p.Phase == phase }, &phase
 		}
 	}
 	return m

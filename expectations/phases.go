@@ -29,7 +29,13 @@ func phasesKind() kind {
 func (c phases) wantsNothing() bool { return len(c.present) == 0 }
 
 func (c phases) check(v *view) outcome {
-	v = v.deep()
+	whole, shell := v.deep(), v.shell().deep()
+	by := func(p flow.Phase) *view {
+		if headersTell(p) {
+			return shell
+		}
+		return whole
+	}
 	var count, known [flow.NumPhases]int64
 	var first [flow.NumPhases]verdict.Witness
 	var there []string
@@ -39,7 +45,7 @@ func (c phases) check(v *view) outcome {
 			if count[p.Phase]++; count[p.Phase] == 1 {
 				first[p.Phase] = witness(part.Flow, p, p.Phase.String())
 			}
-			if shows(p.Phase) && v.sure() || v.phasesKnown(part.Flow) {
+			if v := by(p.Phase); shows(p.Phase) && v.sure() || v.phasesKnown(part.Flow) {
 				known[p.Phase]++
 			}
 		}
@@ -51,10 +57,10 @@ func (c phases) check(v *view) outcome {
 	}
 	var outs []outcome
 	for _, p := range c.present {
-		outs = append(outs, onePhase(v, p, measure{got: count[p], least: known[p], most: unlimited}, bound{low: 1, high: unlimited}, first[p]))
+		outs = append(outs, onePhase(by(p), p, measure{got: count[p], least: known[p], most: unlimited}, bound{low: 1, high: unlimited}, first[p]))
 	}
 	for _, p := range c.absent {
-		outs = append(outs, onePhase(v, p, measure{got: count[p], least: known[p], most: unlimited}, bound{}, first[p]))
+		outs = append(outs, onePhase(by(p), p, measure{got: count[p], least: known[p], most: unlimited}, bound{}, first[p]))
 	}
 	o := merge(outs...)
 	o.got = strings.Join(there, ", ")

@@ -19,7 +19,7 @@ type proof struct {
 // from more than the part (a name from an answer before the window, how a flow ended after it), for which a loss
 // anywhere counts.
 func prove(t *trace.Trace, s trace.Scope, strict bool) (own, derived proof) {
-	part, all := t.Completeness(s), t.Completeness(trace.Scope{})
+	part, all := t.Completeness(s), t.Completeness(trace.Scope{Headers: s.Headers})
 	own = proof{state: part.State, strict: strict}
 	switch part.State {
 	case trace.Broken:
@@ -54,7 +54,7 @@ func (p proof) wary() bool {
 func spreads(holes []trace.Hole) bool {
 	for _, h := range holes {
 		switch h.Kind {
-		case trace.HoleDrops, trace.HoleCut, trace.HoleTap:
+		case trace.HoleDrops, trace.HoleCut, trace.HolePayload, trace.HoleTap:
 		default:
 			return true
 		}

@@ -54,6 +54,9 @@ func has(v scenario.Value, key string) bool {
 func (q quiet) wantsNothing() bool { return true }
 
 func (q quiet) check(v *view) outcome {
+	if q.headersTell() {
+		v = v.shell()
+	}
 	v = v.deep() // the silence may reach beyond the window
 	from, ok := q.begin(v)
 	if !ok {
@@ -84,6 +87,11 @@ func (q quiet) check(v *view) outcome {
 // latest says whether a moment is the last packet of a kind: one that was not seen may have come later, after the packets
 // that seem to break the silence.
 func latest(m *moment) bool { return m != nil && m.fits != nil && m.last }
+
+// headersTell says whether packets need not be read to know the silence.
+func (q quiet) headersTell() bool {
+	return q.from.headersTell() && q.to.headersTell() && !slices.ContainsFunc(q.except, func(p flow.Phase) bool { return !headersTell(p) })
+}
 
 func (q quiet) begin(v *view) (found, bool) {
 	if q.from == nil {

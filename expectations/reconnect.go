@@ -37,6 +37,7 @@ func reconnectKind() kind {
 func (reconnect) fromTimeline() {}
 
 func (c reconnect) check(v *view) outcome {
+	v = v.shell()
 	cuts := v.carrier("delete_session")
 	var outs []outcome
 	var got []string

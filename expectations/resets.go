@@ -23,6 +23,7 @@ func resetsKind() kind {
 func (c resets) wantsNothing() bool { return false } // no RST among no packets proves nothing
 
 func (c resets) check(v *view) outcome {
+	v = v.shell()
 	return c.each(func(dirs []flow.Direction, name string, b bound) outcome {
 		m := measure{most: unlimited}
 		var ws []verdict.Witness

@@ -21,7 +21,7 @@ func retransmissionsKind() kind {
 }
 
 func (c retransmissions) check(v *view) outcome {
-	v = v.deep()
+	v = v.shell().deep()
 	return c.each(func(dirs []flow.Direction, name string, b bound) outcome {
 		m := measure{most: unlimited}
 		var ws []verdict.Witness

@@ -280,7 +280,7 @@ func (s sameAt) translated(lost [2][]*passed, ahead int64) (outcome, bool) {
 
 // missing judges that all packets of one place are at the other, whose record is there.
 func (s sameAt) missing(v *view, there *trace.Trace, here, other int, lost []*passed, seen int) outcome {
-	own, _ := prove(there, trace.Scope{}, v.strict)
+	own, _ := prove(there, trace.Scope{Headers: !v.byName()}, v.strict)
 	if len(lost) == 0 {
 		return outcome{verdict: own.unseen(), doubt: own.doubt, got: plural(int64(seen), "packet"),
 			reason: fmt.Sprintf("every packet at %s is at %s", s.places[here], s.places[other])}

@@ -73,6 +73,7 @@ type view struct {
 	label    string // of the window's cycle: "cycle[3]"; "" where the scope has one window or none
 	from, to int64  // nanoseconds since the Unix epoch, [from, to)
 	parts    []part
+	limits   trace.Scope
 	proof    proof // for what a packet shows by itself
 	derived  proof // for what is derived from more than what is in view
 	strict   bool
@@ -151,11 +152,42 @@ func (s *scope) see(t *trace.Trace, o Options, account trace.Account, label stri
 	if s.flow != nil && len(ids) > 0 {
 		limits.Flows = ids
 	}
-	v.proof, v.derived = prove(t, limits, o.Strict)
-	if s.flow != nil && s.flow.byName() {
+	v.limits = limits
+	v.prove()
+	return v
+}
+
+// prove judges what is in view.
+func (v *view) prove() {
+	v.proof, v.derived = prove(v.t, v.limits, v.strict)
+	if v.byName() {
 		v.proof = v.derived // the name may come from anywhere in the record
 	}
-	return v
+}
+
+// byName says whether what is in view was chosen by what a peer is called.
+func (v *view) byName() bool { return v.scope.flow != nil && v.scope.flow.byName() }
+
+// shell is the view of a claim about packets as their headers show them, and not about what they carry: with a snap length
+// the headers are all that a capture holds, and all that such a claim needs. It is no other view where the claim's scope is
+// told by what packets carry, names and most phases.
+func (v *view) shell() *view {
+	if v.byName() || v.scope.phase != nil && !headersTell(*v.scope.phase) {
+		return v
+	}
+	shell := *v
+	shell.limits.Headers = true
+	shell.prove()
+	return &shell
+}
+
+// headersTell says whether ports, flags and sequence numbers tell a phase, whatever the packets of its flow carry.
+func headersTell(p flow.Phase) bool {
+	switch p {
+	case flow.TCPHandshake, flow.TeardownPhase, flow.Keepalive:
+		return true
+	}
+	return shows(p)
 }
 
 // deep is the view of a claim that is derived from more than the packets in view.
@@ -221,7 +253,7 @@ func (v *view) where() string {
 // sure says whether the flows in view are there by what their packets themselves show. A name comes from other packets,
 // a DNS answer above all: where those may be missing, flows are taken in or left out wrongly.
 func (v *view) sure() bool {
-	return !v.proof.wary() || v.scope.flow == nil || !v.scope.flow.byName()
+	return !v.proof.wary() || !v.byName()
 }
 
 // oriented says whether it is certain which side of the flow is the device. Where devices had to be inferred it is the

@@ -67,7 +67,7 @@ func mustBe(packets []flow.Packet) []flow.Close {
 }
 
 func (c teardown) check(v *view) outcome {
-	v = v.deep()
+	v = v.shell().deep()
 	var outs []outcome
 	counts := map[flow.Close]int64{}
 	for _, part := range v.parts {

@@ -32,6 +32,7 @@ func durationKind() kind {
 }
 
 func (d duration) check(v *view) outcome {
+	v = v.shell()
 	var outs []outcome
 	if d.window != nil {
 		outs = append(outs, d.ofWindow(v))
@@ -122,6 +123,7 @@ func gapKind() kind {
 }
 
 func (g gap) check(v *view) outcome {
+	v = v.shell()
 	var outs []outcome
 	for _, one := range []struct {
 		bound *bound
@@ -187,6 +189,9 @@ func timeKind() kind {
 }
 
 func (c timeFrom) check(v *view) outcome {
+	if c.from.headersTell() && c.to.headersTell() {
+		v = v.shell()
+	}
 	v = v.deep()
 	a, ok := c.from.find(v, always)
 	if !ok {

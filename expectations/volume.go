@@ -101,6 +101,7 @@ func (v *view) bytesOf(p *flow.Packet) int64 {
 }
 
 func (c volume) check(v *view) outcome {
+	v = v.shell()
 	if v.scope.phase != nil && !shows(*v.scope.phase) {
 		v = v.deep()
 	}

@@ -32,8 +32,8 @@ const (
 	onlyDown
 )
 
-// snapLengths are those that tcpdump is given: up to the TCP header inside the tunnel, its old default, round numbers.
-var snapLengths = []int{64, 68, 92, 96, 128, 256}
+// snapLengths are those that tcpdump is given: its old defaults, up to the TCP header inside the tunnel, round numbers.
+var snapLengths = []int{64, 68, 92, 96, 108, 128, 200, 256}
 
 // drawMirror makes a mirror that loses the share given, and has other failings by chance.
 func drawMirror(rng *rand.Rand, loss float64) lossyMirror {

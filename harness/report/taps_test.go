@@ -96,7 +96,7 @@ func TestInspectTaps(t *testing.T) {
 	require.Contains(t, got, "\n"+tapTable+"\nat before\n")
 	require.Equal(t, 2, strings.Count(got, "    tcp_handshake"), "of each place")
 	require.Contains(t, got, "\nat gate\n")
-	require.Contains(t, got, "    tap gate cut 2 packets short\n")
+	require.Contains(t, got, "    tap gate cut 2 packets short behind their headers\n")
 
 	got = show(InspectOptions{}, text)
 	require.Regexp(t, `(?m)^    ring +before +– +17 +14 +0 +0 +0$`, got)

@@ -92,6 +92,7 @@ func (w *wire) tellOthers() {
 	all := *told[0]
 	for _, e := range told[1:] {
 		all.Left += e.Left
+		all.Truncated += e.Truncated
 		all.Holes = append(all.Holes, e.Holes...)
 	}
 	if len(told) > 1 {

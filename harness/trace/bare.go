@@ -42,22 +42,32 @@ func (a *analysis) completeness() Completeness {
 	holes = append(holes, idHoles(a.ownIDs(a.follow.tracker.IPIDHoles()))...)
 	holes = append(holes, a.holes.all()...)
 	out := Completeness{Holes: holes, Missing: a.holes.missing}
+	if c.Counted = a.counted(); c.Counted == "" {
+		c.Uncounted = a.whyUnproven()
+	}
 	switch {
 	case len(holes) > 0:
 		out.State, out.Reasons = Broken, holeReasons(holes)
-	case tapWhole(c.Taps) != nil:
-		out.State = Whole
-		out.Reasons = []string{greProof(a.decoded) + ", at tap " + tapWhole(c.Taps).Name}
-	case c.Frames > 0 && !a.opt.Filtered && a.gre.whole(a.decoded):
-		out.State = Whole
-		out.Reasons = []string{greProof(a.decoded)}
+	case c.Counted != "":
+		out.State, out.Reasons = Whole, []string{c.Counted}
 	default:
-		out.Reasons = a.whyUnproven()
+		out.Reasons = slices.Clone(c.Uncounted)
 	}
 	if len(c.Steps) > 0 {
 		out.Reasons = append(out.Reasons, c.Steps[0].reason())
 	}
 	return out
+}
+
+// counted says how the mirror's numbers prove that nothing is missing, "" where they don't.
+func (a *analysis) counted() string {
+	switch tap := tapWhole(a.out.Taps); {
+	case tap != nil:
+		return greProof(a.decoded) + ", at tap " + tap.Name
+	case a.out.Frames > 0 && !a.opt.Filtered && a.gre.whole(a.decoded):
+		return greProof(a.decoded)
+	}
+	return ""
 }
 
 // ownIDs leaves out, where other devices' packets are not all in the capture, the holes that this makes in theirs.
@@ -79,6 +89,7 @@ func (a *analysis) fileHoles(drops uint64) []Hole {
 		out = append(out, Hole{Kind: HoleDrops, From: c.First, Flow: -1, Packets: n, Reason: packets(n) + " dropped while capturing, as the file's statistics say"})
 	}
 	out = append(out, a.cuts.holes(HoleCut, func(n uint64) string { return packets(n) + " cut short in the capture" })...)
+	out = append(out, a.shorn.holes(HolePayload, func(n uint64) string { return packets(n) + " cut short in the capture, behind their headers" })...)
 	switch {
 	case a.unfinished:
 		out = append(out, Hole{Kind: HoleCut, From: c.Last, Flow: -1, Reason: "the recording was not written to its end: its writer was killed, or still writes"})

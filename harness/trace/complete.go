@@ -30,6 +30,9 @@ type Scope struct {
 	From, To time.Time  // [From, To); zero is the record's own begin or end
 	Flows    []int      // flow.Flow.ID; empty means all
 	Device   netip.Addr // invalid means all
+	// Headers says that what the packets carried is no matter: how many there were and when, how long, from whom to whom, with
+	// which flags and numbers. A packet that was cut behind its headers is as good as whole then.
+	Headers bool
 }
 
 // concerns says whether something missing there could be missing from the scope.
@@ -62,6 +65,9 @@ func (t *Trace) Completeness(s Scope) Completeness {
 	holes, proofs, doubts := t.evidence()
 	if t.Capture != nil {
 		holes = append(slices.Clone(t.Capture.Completeness.Holes), holes...)
+	}
+	if s.Headers {
+		holes = slices.DeleteFunc(holes, func(h Hole) bool { return h.Kind == HolePayload })
 	}
 	var out Completeness
 	for _, h := range holes {
@@ -100,12 +106,13 @@ func (t *Trace) evidence() (holes []Hole, proofs, doubts []string) {
 		doubts = append(doubts, uncounted)
 	}
 	ends := t.Begin.IsZero() || t.spansRun()
-	if c := t.Capture.Completeness; c.State == Whole && ends {
-		proofs = append(proofs, c.Reasons...)
-	} else if c.State == Whole {
+	switch {
+	case t.Capture.Counted != "" && ends:
+		proofs = append(proofs, t.Capture.Counted)
+	case t.Capture.Counted != "":
 		doubts = append(doubts, "the mirror's numbers run without a gap from the first packet seen to the last, but no canary says that there was none before or after")
-	} else if c.State == Unproven {
-		doubts = append(doubts, c.Reasons...)
+	default:
+		doubts = append(doubts, t.Capture.Uncounted...)
 	}
 	holes = append(holes, t.Evidence.Recording.judge(t.Capture.Frames)...)
 	if m := t.Evidence.Mirror; m != nil {
@@ -133,7 +140,9 @@ func (t *Trace) spansRun() bool {
 }
 
 // judge gives a tap's holes, and why it may have missed packets beyond them, "" where it was not blind and counts its losses.
-func (e TapEvidence) judge() (holes []Hole, why string) {
+//
+// cut is what the tap took of the packets that it cut short.
+func (e TapEvidence) judge(cut HoleKind) (holes []Hole, why string) {
 	if e.Error != "" {
 		holes = append(holes, Hole{Kind: HoleTap, Flow: -1, Reason: fmt.Sprintf("tap %s failed: %s", e.Name, e.Error)})
 	}
@@ -141,7 +150,11 @@ func (e TapEvidence) judge() (holes []Hole, why string) {
 		holes = append(holes, Hole{Kind: HoleDrops, Flow: -1, Packets: e.Dropped, Reason: fmt.Sprintf("tap %s dropped %s", e.Name, packets(e.Dropped))})
 	}
 	if e.Truncated > 0 {
-		holes = append(holes, Hole{Kind: HoleCut, Flow: -1, Packets: e.Truncated, Reason: fmt.Sprintf("tap %s cut %s short", e.Name, packets(e.Truncated))})
+		h := Hole{Kind: cut, Flow: -1, Packets: e.Truncated, Reason: fmt.Sprintf("tap %s cut %s short", e.Name, packets(e.Truncated))}
+		if cut == HolePayload {
+			h.Reason += " behind their headers"
+		}
+		holes = append(holes, h)
 	}
 	for _, o := range e.Outages {
 		holes = append(holes, o.hole(e.Name))
@@ -163,6 +176,22 @@ func (e TapEvidence) judge() (holes []Hole, why string) {
 		why = fmt.Sprintf("what tap %s lost is not all counted: %s", e.Name, e.Doubt)
 	}
 	return holes, why
+}
+
+// cutBy says what a tap took of the packets that it cut short, of which it knows only that they were longer: nothing but what
+// they carried where each of them is in the record, or was looked at by the run, with all of its headers.
+func (t *Trace) cutBy(e TapEvidence) HoleKind {
+	c := t.Capture
+	known := c.Truncated
+	if i := slices.IndexFunc(c.Taps, func(tap Tap) bool { return tap.Name == e.Name }); i >= 0 {
+		known = c.Taps[i].Truncated
+	} else if m := t.Evidence.Mirror; m != nil {
+		known = max(known, m.Truncated)
+	}
+	if c.HeadersCut > 0 || c.Undecodable > 0 || e.Truncated > known {
+		return HoleCut
+	}
+	return HolePayload
 }
 
 // hole makes of an outage the hole that it leaves.

@@ -18,7 +18,7 @@ func goodTap() TapEvidence {
 
 // unproven is a capture by itself: ten packets up, seven down, no hole.
 func unproven(holes ...Hole) *Capture {
-	c := &Capture{Completeness: Completeness{Reasons: []string{"payload only"}, Holes: holes}}
+	c := &Capture{Uncounted: []string{"payload only"}, Completeness: Completeness{Reasons: []string{"payload only"}, Holes: holes}}
 	if len(holes) > 0 {
 		c.Completeness.State = Broken
 	}
@@ -32,7 +32,7 @@ func TestCompletenessOfARun(t *testing.T) {
 		f(&e)
 		return []TapEvidence{e}
 	}
-	whole := &Capture{Completeness: Completeness{State: Whole, Reasons: []string{"GRE"}}}
+	whole := &Capture{Counted: "GRE", Completeness: Completeness{State: Whole, Reasons: []string{"GRE"}}}
 	for name, c := range map[string]struct {
 		trace Trace
 		state State

@@ -59,7 +59,8 @@ type analysis struct {
 	tunnels [packet.NumTunnels]uint64
 	decoded uint64 // packets, and fragments with a mirror's number
 	bytes   uint64
-	cuts    spans
+	cuts    spans // packets cut inside their headers
+	shorn   spans // and behind them
 	drops   spans
 	links   map[uint16]uint64 // frames of link types that are not read
 	link    uint16            // the last frame's, and whether it is read
@@ -186,13 +187,23 @@ func (a *analysis) packet(p *packet.Packet) {
 	a.decoded++
 	a.tunnel(p)
 	if p.Truncated {
-		a.out.Truncated++
-		a.cuts.add(p.Time, p.Time, 1)
+		a.cutShort(p, p.HeadersCut)
 	}
 	if p.HasGRESeq {
 		a.gre.add(p)
 	}
 	a.follow.take(p)
+}
+
+// cutShort counts a packet of which the capture holds less than was sent, of its headers too or of its payload alone.
+func (a *analysis) cutShort(p *packet.Packet, headers bool) {
+	a.out.Truncated++
+	if headers {
+		a.out.HeadersCut++
+		a.cuts.add(p.Time, p.Time, 1)
+		return
+	}
+	a.shorn.add(p.Time, p.Time, 1)
 }
 
 // tunnel counts a packet's frames under every kind of tunnel that they came through, or under none.

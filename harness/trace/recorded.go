@@ -37,6 +37,8 @@ type MirrorEvidence struct {
 	Left  uint64 `json:"left_out"`        // frames that were let go
 	Holes []Hole `json:"holes,omitempty"` // in what the mirror sent, over all devices
 	Whole string `json:"whole,omitempty"` // what proves that nothing is missing, "" where nothing does
+	// Truncated is how many packets, those that are kept too, were cut short behind their headers.
+	Truncated uint64 `json:"cut_behind_headers,omitempty"`
 }
 
 // judge gives what is missing by a recording's own account, held against the frames that were found in it.
@@ -66,6 +68,7 @@ func clock(t time.Time) string { return t.UTC().Format("15:04:05.000") }
 type Mirror struct {
 	gre     greSequences
 	decoded uint64
+	shorn   uint64
 }
 
 // Add takes a packet, or a fragment (packet.Held), as it was decoded.
@@ -74,6 +77,9 @@ func (m *Mirror) Add(p *packet.Packet, r packet.Result) {
 		return
 	}
 	m.decoded++
+	if r == packet.Decoded && p.Truncated && !p.HeadersCut {
+		m.shorn++
+	}
 	if p.HasGRESeq {
 		m.gre.add(p)
 	}
@@ -88,7 +94,7 @@ func (m *Mirror) Orphan(p *packet.Packet) {
 
 // Evidence tells what the mirror's numbers show, and the gaps in the IP identifications of other devices.
 func (m *Mirror) Evidence(left uint64, others []flow.IDHole) *MirrorEvidence {
-	e := &MirrorEvidence{Left: left, Holes: slices.Concat(m.gre.holes(), idHoles(others))}
+	e := &MirrorEvidence{Left: left, Truncated: m.shorn, Holes: slices.Concat(m.gre.holes(), idHoles(others))}
 	if m.gre.whole(m.decoded) {
 		e.Whole = greProof(m.decoded)
 	}

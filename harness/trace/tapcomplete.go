@@ -162,7 +162,7 @@ func (t *Trace) judgeTaps() (holes []Hole, account string, doubts []string) {
 	}
 	sure := len(taps) > 0
 	for _, tap := range taps {
-		h, why := tap.judge()
+		h, why := tap.judge(t.cutBy(tap))
 		holes = append(holes, h...)
 		if why != "" {
 			sure = false
@@ -197,7 +197,7 @@ func (t *Trace) judgeTogether(taps []TapEvidence) (holes []Hole, account string,
 	shared := uint64(0)
 	for i, e := range taps {
 		all[i] = &tapAccount{TapEvidence: e}
-		all[i].holes, all[i].why = e.judge()
+		all[i].holes, all[i].why = e.judge(t.cutBy(e))
 		if k := slices.IndexFunc(t.Capture.Taps, func(s Tap) bool { return s.Name == e.Name }); k >= 0 {
 			all[i].seen = t.Capture.Taps[k]
 			shared += all[i].seen.Copies
@@ -242,7 +242,7 @@ func (t *Trace) healed(of *tapAccount, h Hole, all []*tapAccount) bool {
 	switch h.Kind {
 	case HoleDrops:
 		return of.seen.Missed >= h.Packets
-	case HoleCut:
+	case HoleCut, HolePayload:
 		return t.Capture.Truncated == 0
 	case HoleTap:
 		return slices.ContainsFunc(all, func(a *tapAccount) bool {

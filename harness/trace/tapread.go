@@ -156,8 +156,8 @@ func (a *analysis) mergeAll(m *merge.Merger, cursors []*cursor) {
 		}
 		a.decoded++
 		if p.Truncated {
-			a.out.Truncated++
-			a.cuts.add(p.Time, p.Time, 1)
+			// Whose sender does not number them, two packets are told apart by what they carry.
+			a.cutShort(p, p.HeadersCut || !p.HasIPID || p.IPID == 0)
 		}
 		if a.opt.KeepPackets {
 			a.order.take(p)

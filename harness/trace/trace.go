@@ -63,7 +63,8 @@ const (
 	HoleGRE      HoleKind = "gre_sequence"
 	HoleIPID     HoleKind = "ip_id"
 	HoleDrops    HoleKind = "drops"   // drop counters of kernel, socket or file
-	HoleCut      HoleKind = "cut"     // packets cut short, or a file that ends inside a record
+	HoleCut      HoleKind = "cut"     // packets cut inside their headers, or a file that ends inside a record
+	HolePayload  HoleKind = "payload" // packets cut behind their headers: all but what they carried is known
 	HoleCarrier  HoleKind = "carrier" // the carrier counted more than the tap
 	HoleTap      HoleKind = "tap"     // the tap was not capturing
 	HoleTaps     HoleKind = "taps"    // what several taps saw can be told as one packet or as two
@@ -98,7 +99,8 @@ type Capture struct {
 	First, Last int64             // nanoseconds since the Unix epoch
 	Tunnels     map[string]uint64 // frames by each kind of tunnel they came through, nested ones under all of theirs
 	Undecodable uint64            // frames in which no device's packet could be read
-	Truncated   uint64
+	Truncated   uint64            // packets cut short
+	HeadersCut  uint64            // of those, that may lack something of their headers (packet.Packet.HeadersCut)
 	Duplicates  uint64
 	Inferred    bool   // devices were inferred from who opened the flows
 	Foreign     uint64 // flows in which no device takes part, where the devices are told: left out of everything below
@@ -117,6 +119,11 @@ type Capture struct {
 	Flows        []*flow.Flow // in the order of their first packets; kept only on request
 	Total        Total
 	Completeness Completeness
+
+	// Counted is how the mirror's own numbers prove that every packet from the first to the last is there, "" where they
+	// don't; Uncounted is why not. Packets cut short are no matter to either.
+	Counted   string
+	Uncounted []string
 }
 
 // Flow gives the flow of an ID, nil where there is none. IDs have gaps where foreign flows were left out.
