@@ -17,7 +17,7 @@ func afpacketObject() *scenario.Object[ringOptions] {
 	return &scenario.Object[ringOptions]{Name: "a tap", Keys: append([]scenario.Key[ringOptions]{
 		scenario.Needed(scenario.Field("interface", "The interface of this host that the mirror arrives on.", scenario.Text("an interface"), func(o *ringOptions) *string { return &o.tap.Interface })),
 		scenario.Field("promiscuous", "true: frames that are addressed to other hosts are captured too.", truth(), func(o *ringOptions) *bool { return &o.tap.Promiscuous }),
-		scenario.Field("buffer", "The ring's size, such as 64MiB; 32MiB where not given.", checked("a size such as 64MiB", parseSize), func(o *ringOptions) *int { return &o.tap.Buffer }),
+		scenario.Field("buffer", "The ring's size, such as 64MiB; 24MiB where not given.", checked("a size such as 64MiB", parseSize), func(o *ringOptions) *int { return &o.tap.Buffer }),
 	}, filterKeys(func(o *ringOptions) *filter.Options { return &o.filter })...),
 		Check: func(errs *scenario.Errors, o *ringOptions, v scenario.Value, _ bool) {
 			o.tap.Filter = makeFilter(errs, o.filter, v)

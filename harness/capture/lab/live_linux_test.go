@@ -66,8 +66,8 @@ func TestMain(m *testing.M) {
 
 // BenchmarkLive measures taps on a mirror by GRE that one processor sends as fast as it can, through a pair of interfaces
 // between two namespaces; the other receives. Each tap is a process of its own and gets the same stream: the ring alone,
-// the ring with the whole analysis (trace.Live), tcpdump and dumpcap, each with 32 MiB of buffer. It needs
-// root and two processors that have nothing else to do.
+// the ring with the whole analysis (trace.Live), tcpdump and dumpcap, each with 24 MiB of buffer. It needs root and two
+// processors that have nothing else to do.
 //
 //	go test ./harness/capture/lab -run '^$' -bench Live -benchtime 1x
 //
@@ -90,8 +90,8 @@ func BenchmarkLive(b *testing.B) {
 	}{
 		{"ring", ours("ring")},
 		{"analysis", ours("analysis")},
-		{"tcpdump", theirs("listening on", tcpdumpSaid, "tcpdump", "-i", "m0", "-Z", "root", "-B", "32768", "-s", "0", "-n", "-w", os.DevNull, "proto gre")},
-		{"dumpcap", theirs("Capturing on", dumpcapSaid, "dumpcap", "-i", "m0", "-B", "32", "-q", "-w", os.DevNull, "-f", "proto gre")},
+		{"tcpdump", theirs("listening on", tcpdumpSaid, "tcpdump", "-i", "m0", "-Z", "root", "-B", "24576", "-s", "0", "-n", "-w", os.DevNull, "proto gre")},
+		{"dumpcap", theirs("Capturing on", dumpcapSaid, "dumpcap", "-i", "m0", "-B", "24", "-q", "-w", os.DevNull, "-f", "proto gre")},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			for b.Loop() {
