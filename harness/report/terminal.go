@@ -386,23 +386,54 @@ func (p *page) closing() {
 func (p *page) completeness(of string, c *trace.Completeness) {
 	v := [...]verdict.Verdict{trace.Unproven: verdict.Inconclusive, trace.Whole: verdict.Pass, trace.Broken: verdict.Fail}[c.State]
 	s := "  " + of + p.style.verdict(v, c.State.String())
-	width := utf8.RuneCountInString("  " + of + c.State.String())
-	indent := strings.Repeat(" ", width+2)
+	at := utf8.RuneCountInString("  " + of + c.State.String())
+	l := lines{width: cmp.Or(p.style.Width, plainWidth), at: at, indent: min(at+2, maxIndent)}
 	for i, reason := range c.Reasons {
-		reason = Safe(reason)
-		switch {
-		case i == 0:
-			s += ": " + reason
-			width += 2 + utf8.RuneCountInString(reason)
-		case width+2+utf8.RuneCountInString(reason) > cmp.Or(p.style.Width, plainWidth):
-			s += ",\n" + indent + reason
-			width = len(indent) + utf8.RuneCountInString(reason)
-		default:
-			s += ", " + reason
-			width += 2 + utf8.RuneCountInString(reason)
+		before := ", "
+		if i == 0 {
+			before = ": "
 		}
+		l.reason(before, Safe(reason))
 	}
-	p.line("%s", s)
+	p.line("%s", s+l.text.String())
+}
+
+// lines breaks text where a line would become too long: before a reason rather than in it, else between its words.
+type lines struct {
+	width, at, indent int
+	text              strings.Builder
+}
+
+// maxIndent is how far in the lines after the first begin at most.
+const maxIndent = 20
+
+func (l *lines) reason(before, reason string) {
+	fits := l.at+len(before)+utf8.RuneCountInString(reason) <= l.width
+	for i, word := range strings.Fields(reason) {
+		length := utf8.RuneCountInString(word)
+		switch {
+		case i == 0 && (fits || before == ": "):
+			l.put(before)
+		case i == 0:
+			l.put(strings.TrimRight(before, " "))
+			l.next()
+		case l.at+1+length > l.width:
+			l.next()
+		default:
+			l.put(" ")
+		}
+		l.put(word)
+	}
+}
+
+func (l *lines) put(text string) {
+	l.text.WriteString(text)
+	l.at += utf8.RuneCountInString(text)
+}
+
+func (l *lines) next() {
+	l.text.WriteString("\n" + strings.Repeat(" ", l.indent))
+	l.at = l.indent
 }
 
 // wireshark is a display filter for the packets of the first failure.
