@@ -7,6 +7,7 @@
 package watch
 
 import (
+	"bytes"
 	"cmp"
 	"net/netip"
 	"slices"
@@ -88,10 +89,11 @@ type device struct {
 	kind   packet.Kind
 }
 
-// key is what makes a flow, its ends in order.
+// key is what makes a flow, its ends in order. It has no gaps between its fields, so that a map hashes and compares it in
+// one piece.
 type key struct {
 	path         uint32
-	kind         packet.Kind
+	kind         uint32 // a packet.Kind
 	a, b         packet.Addr
 	aPort, bPort uint16
 }
@@ -152,15 +154,15 @@ func (b *Board) Add(p *packet.Packet) {
 
 // keyOf gives a packet's flow, and which of its ends sent it.
 func keyOf(p *packet.Packet) (k key, sender int) {
-	k = key{path: p.Path, kind: p.Kind, a: p.Src, b: p.Dst, aPort: p.SrcPort, bPort: p.DstPort}
-	if c := compare(p.Src, p.Dst); c > 0 || c == 0 && p.SrcPort > p.DstPort {
+	k = key{path: p.Path, kind: uint32(p.Kind), a: p.Src, b: p.Dst, aPort: p.SrcPort, bPort: p.DstPort}
+	if c := compare(&p.Src, &p.Dst); c > 0 || c == 0 && p.SrcPort > p.DstPort {
 		k.a, k.b, k.aPort, k.bPort = k.b, k.a, k.bPort, k.aPort
 		return k, 1
 	}
 	return k, 0
 }
 
-func compare(a, b packet.Addr) int { return slices.Compare(a[:], b[:]) }
+func compare(a, b *packet.Addr) int { return bytes.Compare(a[:], b[:]) }
 
 func (k *key) address(end int) packet.Addr {
 	if end == 0 {

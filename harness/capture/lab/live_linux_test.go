@@ -31,6 +31,7 @@ import (
 	"github.com/tollgate-iot/tollgate/harness/packet"
 	"github.com/tollgate-iot/tollgate/harness/pcap"
 	"github.com/tollgate-iot/tollgate/harness/trace"
+	"github.com/tollgate-iot/tollgate/harness/watch"
 )
 
 // rounds is how often the stream is sent, each time with other TCP numbers. A device's ports come round again for new
@@ -66,8 +67,8 @@ func TestMain(m *testing.M) {
 
 // BenchmarkLive measures taps on a mirror by GRE that one processor sends as fast as it can, through a pair of interfaces
 // between two namespaces; the other receives. Each tap is a process of its own and gets the same stream: the ring alone,
-// the ring with the whole analysis (trace.Live), tcpdump and dumpcap, each with 24 MiB of buffer. It needs root and two
-// processors that have nothing else to do.
+// the ring with the whole analysis (trace.Live), the same with what `tap --watch` shows, tcpdump and dumpcap, each with
+// 24 MiB of buffer. It needs root and two processors that have nothing else to do.
 //
 //	go test ./harness/capture/lab -run '^$' -bench Live -benchtime 1x
 //
@@ -90,6 +91,7 @@ func BenchmarkLive(b *testing.B) {
 	}{
 		{"ring", ours("ring")},
 		{"analysis", ours("analysis")},
+		{"watch", ours("watch")},
 		{"tcpdump", theirs("listening on", tcpdumpSaid, "tcpdump", "-i", "m0", "-Z", "root", "-B", "24576", "-s", "0", "-n", "-w", os.DevNull, "proto gre")},
 		{"dumpcap", theirs("Capturing on", dumpcapSaid, "dumpcap", "-i", "m0", "-B", "24", "-q", "-w", os.DevNull, "-f", "proto gre")},
 	} {
@@ -249,8 +251,12 @@ func receive(what string) (result, error) {
 		return result{}, err
 	}
 	sink, finish := func(pcap.Record) {}, func() error { return nil }
-	if what == "analysis" {
-		live := trace.NewLive("m0", trace.Options{SameMirror: true})
+	if what != "ring" {
+		o := trace.Options{SameMirror: true}
+		if what == "watch" {
+			o.Decoded = watch.New(time.Now(), nil).Add
+		}
+		live := trace.NewLive("m0", o)
 		sink = func(rec pcap.Record) { live.Add(&rec) }
 		finish = func() error {
 			_, err := live.End(0)
