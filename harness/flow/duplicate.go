@@ -11,7 +11,8 @@ import (
 // few as the traffic allows, and so in the processor's cache: they grow, up to a bound, when a fingerprint would be
 // forgotten before its copy could have come.
 type duplicates struct {
-	sets []fingerprintSet // a power of two of them
+	sets    []fingerprintSet // a power of two of them
+	fetched uint64           // of no meaning: it keeps the compiler from leaving out the reading
 }
 
 // fingerprintSet holds the latest fingerprints, the newest first.
@@ -35,16 +36,24 @@ func newDuplicates() duplicates { return duplicates{sets: make([]fingerprintSet,
 
 func (d *duplicates) set(print uint64) *fingerprintSet { return &d.sets[print&uint64(len(d.sets)-1)] }
 
-// copied says whether a packet is a copy, and remembers it where it is not.
-func (d *duplicates) copied(k *key, end int, p *packet.Packet) bool {
-	limit := copyTime
-	if (!p.HasIPID || p.IPID == 0) && !isEcho(p) {
-		limit = copyTimeNoID
-		if p.PayloadLen == 0 && p.Kind == packet.TCP && p.Flags&(packet.SYN|packet.FIN) == 0 {
-			return false // a second ACK may be genuine
-		}
+// fetch reads from the sets that packets belong to, so that they are near when their turn comes.
+func (d *duplicates) fetch(r []Ready) {
+	var sum uint64
+	for i := range r {
+		sum += d.set(r[i].print)[0].print
 	}
-	print := printOf(k, end, p)
+	d.fetched = sum
+}
+
+// copied says whether a packet is a copy, and remembers its fingerprint where it is not.
+func (d *duplicates) copied(p *packet.Packet, print uint64) bool {
+	if print == 0 {
+		return false
+	}
+	limit := copyTime
+	if !numbered(p) {
+		limit = copyTimeNoID
+	}
 	set := d.set(print)
 	for i := range set {
 		if set[i].print == print && p.Time-set[i].time <= limit && set[i].time-p.Time <= limit {
@@ -58,6 +67,9 @@ func (d *duplicates) copied(k *key, end int, p *packet.Packet) bool {
 	set.push(fingerprint{print, p.Time})
 	return false
 }
+
+// numbered says whether a packet carries a number that its sender changes from one to the next.
+func numbered(p *packet.Packet) bool { return p.HasIPID && p.IPID != 0 || isEcho(p) }
 
 // isEcho says whether a packet is an echo request or reply: each has a number of its own (RFC 792; RFC 4443, 4.1), which
 // its checksum shows.
@@ -89,8 +101,11 @@ func (s *fingerprintSet) push(f fingerprint) {
 }
 
 // printOf mixes what a copy has in common with its original. It is not seeded: what is recognised is the same in
-// every run.
+// every run. It gives 0 for an ACK without a number, of which a second one alike may be genuine.
 func printOf(k *key, end int, p *packet.Packet) uint64 {
+	if p.PayloadLen == 0 && p.Kind == packet.TCP && p.Flags&(packet.SYN|packet.FIN) == 0 && !numbered(p) {
+		return 0
+	}
 	h := mix(k.mixed(&unseeded)^uint64(end)^uint64(p.Seq)<<32^0xA0761D6478BD642F,
 		uint64(p.Ack)|uint64(p.Flags)<<32|uint64(p.TTL)<<40|uint64(p.Window)<<48^0xE7037ED1A0B428DB)
 	h = mix(h^0x8EBC6AF09C88C6E3,
@@ -100,5 +115,5 @@ func printOf(k *key, end int, p *packet.Packet) uint64 {
 			h = (h ^ uint64(b)) * 0x100000001B3
 		}
 	}
-	return h ^ h>>29
+	return max(h^h>>29, 1)
 }

@@ -79,7 +79,8 @@ func (t *Tracker) timeout(s *state) uint32 {
 
 // Add takes the next packet. It keeps nothing of p.
 func (t *Tracker) Add(p *packet.Packet) {
-	t.front.Meet(p, &t.met)
+	t.front.name(p, &t.met)
+	t.met.copy = t.front.copies.copied(p, t.met.print)
 	t.AddReady(p, &t.met)
 }
 

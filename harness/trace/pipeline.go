@@ -65,7 +65,6 @@ func (l *pipeline) slot() *packet.Packet {
 // take accepts the packet in the slot. Its payload is copied, for the frame's bytes are soon another frame's.
 func (l *pipeline) take(p *packet.Packet) {
 	b := l.cur
-	l.front.Meet(p, &b.ready[len(b.packets)])
 	b.packets = b.packets[:len(b.packets)+1]
 	for ; l.known <= p.Path; l.known++ {
 		b.paths = append(b.paths, l.pathOf(l.known))
@@ -84,6 +83,7 @@ func (l *pipeline) take(p *packet.Packet) {
 }
 
 func (l *pipeline) send() {
+	l.front.Meet(l.cur.packets, l.cur.ready)
 	l.full <- l.cur
 	l.cur = <-l.free
 	l.cur.packets, l.cur.bytes, l.cur.paths = l.cur.packets[:0], l.cur.bytes[:0], l.cur.paths[:0]
@@ -103,6 +103,7 @@ func (l *pipeline) follow() {
 
 // close gives over what is left and waits until the tracker has all of it. The tracker is the caller's afterwards.
 func (l *pipeline) close() {
+	l.front.Meet(l.cur.packets, l.cur.ready)
 	l.full <- l.cur
 	close(l.full)
 	<-l.done
