@@ -151,13 +151,26 @@ func TestRetransmissions(t *testing.T) {
 	}
 	guessed := func() []*flow.Flow {
 		fs := again()
-		fs[0].Packets[len(fs[0].Packets)-1].Seq = 5000
+		fs[0].Packets[3].Seq, fs[0].Packets[len(fs[0].Packets)-1].Seq = 9000, 5000
 		return fs
+	}
+	soon := func(ids ...uint16) func() []*flow.Flow {
+		return func() []*flow.Flow {
+			f := conversation(packet.TCP, "52.219.0.180:80", "", append(exchange("", "")[:4],
+				sent{at: 1.45, dir: up, phase: flow.Request, flags: packet.ACK, payload: 100, seq: 1, mark: flow.Retransmission})...)
+			f.Packets[3].IPID, f.Packets[4].IPID = ids[0], ids[1]
+			return []*flow.Flow{f}
+		}
 	}
 	runRows(t, []row{
 		{"none", clean, "retransmissions: none", "ppii", "0 retransmissions"},
 		{"one, the first copy seen", again, "retransmissions: none", "ffff", "1 retransmission"},
 		{"one, the first copy not seen", guessed, "retransmissions: {up: none}", "ffii", "1 retransmission up"},
+		{"so soon that it may be a copy", soon(7, 7), "retransmissions: none", "iiii", "1 retransmission, none allowed; not decided, because 1 of them came so soon"},
+		{"soon, of a sender without numbers", soon(0, 0), "retransmissions: {up: 1}", "iiii", "1 retransmission up"},
+		{"soon, and numbered anew", soon(7, 8), "retransmissions: none", "ffff", "1 retransmission"},
+		{"soon, whatever it is", soon(7, 7), "retransmissions: <= 1", "ppii", "1 retransmission"},
+		{"soon, and wanted", soon(7, 7), "retransmissions: '>= 1'", "iiii", "1 retransmission"},
 		{"within", again, "retransmissions: <= 1", "ppii", "1 retransmission"},
 	})
 }
