@@ -70,7 +70,7 @@ func wanted(f *pflag.Flag) string {
 	switch f.Value.Type() {
 	case "bool":
 		return "true or false"
-	case "uintSlice", "uint", "int":
+	case "uintSlice", "uint", "uint64", "int":
 		return "a whole number"
 	case "duration":
 		return "a length of time such as 90s"

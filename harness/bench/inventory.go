@@ -124,19 +124,8 @@ func tapObject() *scenario.Object[Part] {
 		scenario.Field("place", "Where on the way of the packets it is, such as before-gateway. Taps at one place see the same packets and are merged, those at different places are compared; the first tap's place is the one that is judged.",
 			name("a place's name such as before-gateway"), func(p *Part) *string { return &p.Place }),
 		scenario.Each("shared", "true: it carries a whole network. Each run is given the packets of its device's addresses, which the carrier tells.",
-			truth(), func(p *Part, _ scenario.Entry, v bool) { p.Shared = v }))
+			scenario.Truth(), func(p *Part, _ scenario.Entry, v bool) { p.Shared = v }))
 	return o
-}
-
-// truth is true or false.
-func truth() scenario.Form[bool] {
-	word := scenario.Choice("true or false", "true", "false")
-	return scenario.Form[bool]{
-		Schema: func(map[string]any) map[string]any { return map[string]any{"type": "boolean"} },
-		Read: func(errs *scenario.Errors, name string, v scenario.Value) bool {
-			return word.Read(errs, name, v) == "true"
-		},
-	}
 }
 
 func driverKey[T any](part func(*T) *Part) scenario.Key[T] {

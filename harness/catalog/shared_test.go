@@ -65,7 +65,7 @@ func TestSharedTapsMistakes(t *testing.T) {
 	inv.Taps[0].Driver = "peek"
 	require.ErrorContains(t, checkShared(inv, &inv.Devices[0]), "peek captures the packets of one SIM alone")
 	for options, want := range map[string]string{
-		`{driver: vxlan, shared: perhaps}`:  `b.yaml:5:33: shared: unknown true or false "perhaps"`,
+		`{driver: vxlan, shared: perhaps}`:  `b.yaml:5:33: shared: want true or false, got "perhaps"`,
 		`{driver: vxlan, place: "in side"}`: `b.yaml:5:32: place: "in side" is not a place's name`,
 	} {
 		_, err := Inventory("b.yaml", []byte(devicesOnly+"  tap1: "+options+"\n"))

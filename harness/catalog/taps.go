@@ -34,7 +34,9 @@ func (d tapDriver) byItself() tapDriver {
 // tapOf is a driver whose options are read into a T.
 func tapOf[T any](options *scenario.Object[T], open func(name string, o T, b *bench.Bench) (bench.Tap, error)) tapDriver {
 	read := func(errs *scenario.Errors, p *bench.Part) T {
-		return options.Read(errs, fmt.Sprintf("tap %q", p.Name), scenario.Value{Pos: p.Pos, Map: append([]scenario.Entry{}, p.Options...)})
+		var own scenario.Errors // of this tap: what is checked only where there is none must not depend on other taps
+		defer func() { *errs = append(*errs, own...) }()
+		return options.Read(&own, fmt.Sprintf("tap %q", p.Name), scenario.Value{Pos: p.Pos, Map: append([]scenario.Entry{}, p.Options...)})
 	}
 	return tapDriver{
 		schema: options.Schema,
@@ -67,7 +69,7 @@ func pipeObject() *scenario.Object[pipeOptions] {
 	return &scenario.Object[pipeOptions]{Name: "a tap", Keys: []scenario.Key[pipeOptions]{
 		scenario.Field("path", "A named pipe that a capture is written into, by one writer after the other; for a capture file there is the driver file.", scenario.Text("a path"), func(o *pipeOptions) *string { return &o.path }),
 		scenario.Field("command", "A command that writes a capture to its standard output, word by word.", scenario.ListOf(1, scenario.Text("a word")), func(o *pipeOptions) *[]string { return &o.command }),
-		scenario.Field("stdin", "true: the capture comes on tollgate's own standard input.", truth(), func(o *pipeOptions) *bool { return &o.stdin }),
+		scenario.Field("stdin", "true: the capture comes on tollgate's own standard input.", scenario.Truth(), func(o *pipeOptions) *bool { return &o.stdin }),
 	}, Check: func(errs *scenario.Errors, o *pipeOptions, v scenario.Value, _ bool) {
 		given := 0
 		for _, yes := range []bool{o.path != "", len(o.command) > 0, o.stdin} {
@@ -145,17 +147,6 @@ func openGRE(name string, o socket.Options, _ *bench.Bench) (bench.Tap, error) {
 	return socket.NewGRE(o)
 }
 
-// truth is true or false.
-func truth() scenario.Form[bool] {
-	word := scenario.Choice("true or false", "true", "false")
-	return scenario.Form[bool]{
-		Schema: func(map[string]any) map[string]any { return map[string]any{"type": "boolean"} },
-		Read: func(errs *scenario.Errors, name string, v scenario.Value) bool {
-			return word.Read(errs, name, v) == "true"
-		},
-	}
-}
-
 // checked is a text that parse makes something of.
 func checked[T any](what string, parse func(text string) (T, error)) scenario.Form[T] {
 	text := scenario.Text(what)
@@ -197,5 +188,5 @@ func parseSize(text string) (int, error) {
 			return n * factor, nil
 		}
 	}
-	return 0, fmt.Errorf("%q is not a size from 4KiB to 1GiB: write 512KiB, 64MiB", text)
+	return 0, fmt.Errorf("%q is not a size from 4KiB to 1GiB, such as 512KiB or 64MiB", text)
 }

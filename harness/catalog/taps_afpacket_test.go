@@ -36,11 +36,12 @@ func TestTapsOnInterfaces(t *testing.T) {
 func TestTapsOnInterfacesMistakes(t *testing.T) {
 	for options, want := range map[string]string{
 		`{driver: afpacket}`:                                           `b.yaml:5:3: a tap needs "interface"`,
-		`{driver: afpacket, interface: e, capture: geer}`:              `capture: unknown what to capture "geer"`,
+		`{driver: afpacket, interface: e, capture: geer}`:              `capture: unknown kind of mirror "geer": did you mean "gre"?`,
 		`{driver: afpacket, interface: e, vni: 1}`:                     `b.yaml:5:3: make filter: VNIs choose among the networks of vxlan and geneve`,
 		`{driver: afpacket, interface: e, capture: vxlan, port: 0}`:    `b.yaml:5:64: port: "0" is not a whole number from 1 to 65535`,
 		`{driver: afpacket, interface: e, from: "::/0", to: 10.0.0.1}`: `no packet has both`,
-		`{driver: afpacket, interface: e, promiscuous: perhaps}`:       `b.yaml:5:55: promiscuous: unknown true or false "perhaps"`,
+		`{driver: afpacket, interface: e, promiscuous: perhaps}`:       `b.yaml:5:55: promiscuous: want true or false, got "perhaps"`,
+		`{driver: afpacket, interface: ""}`:                            "b.yaml:5:39: interface: no name is given: `ip -brief link` lists",
 		`{driver: afpacket, interface: e, capture: gre, buffer: 3GiB}`: `b.yaml:5:64: buffer: "3GiB" is not a size`,
 	} {
 		_, err := Inventory("b.yaml", []byte(devicesOnly+"  tap1: "+options+"\n"))

@@ -14,13 +14,13 @@ const peekDriver = "peek"
 
 // peekTap is its driver: on a bench the device's carrier is known, and by itself the tap must say whose SIM is captured.
 func peekTap() tapDriver {
-	object := &scenario.Object[peek.Options]{Name: "a tap", Keys: peekKeys(func(o *peek.Options) *peek.Options { return o }), Check: checkLimit(func(o *peek.Options) *peek.Options { return o })}
+	object := &scenario.Object[peek.Options]{Name: "a tap", Keys: peekKeys(func(o *peek.Options) *peek.Options { return o })}
 	inner := func(o *peekAlone) *peek.Options { return &o.tap }
 	alone := &scenario.Object[peekAlone]{Name: "a tap", Keys: append(peekKeys(inner),
 		scenario.Needed(scenario.Field("sim", "The SIM whose packets are captured, by its IMSI or SIM ID; with --bench it may be a device's name, and is that of the only one. (On a command line alone.)", scenario.Text("an IMSI or a SIM ID"), func(o *peekAlone) *string { return &o.sim })),
 		scenario.Field("profile", "The vendor command's profile to sign in with; default where not given. (On a command line alone.)", scenario.Text("a profile's name"), func(o *peekAlone) *string { return &o.carrier.profile }),
 		scenario.Field("endpoint", "Another address of the API; SORACOM_ENDPOINT, or the profile's, where not given. (On a command line alone.)", scenario.Text("a URL"), func(o *peekAlone) *string { return &o.carrier.endpoint }),
-	), Check: checkLimit(inner)}
+	)}
 	d, byItself := tapOf(object, openPeek), tapOf(alone, openPeekAlone)
 	d.alone = &byItself
 	return d
@@ -35,18 +35,23 @@ type peekAlone struct {
 
 func peekKeys[T any](at func(*T) *peek.Options) []scenario.Key[T] {
 	return []scenario.Key[T]{
-		scenario.Each("limit", "How long a packet capture session may last, from 30s to 24h: longer than the longest run, for a session that was forgotten costs until then. 2h where not given.", scenario.Length(),
+		scenario.Each("limit", "How long a packet capture session may last, from 30s to 24h: longer than the longest run, for a session that was forgotten costs until then. 2h where not given.", sessionLength(),
 			func(o *T, _ scenario.Entry, v scenario.Span) { at(o).Most = v.Length }),
-		scenario.Field("keep", "true: the carrier keeps the session's file, for a week; otherwise it is deleted once it has been read.", truth(), func(o *T) *bool { return &at(o).Keep }),
+		scenario.Field("keep", "true: the carrier keeps the session's file, for a week; otherwise it is deleted once it has been read.", scenario.Truth(), func(o *T) *bool { return &at(o).Keep }),
 	}
 }
 
-func checkLimit[T any](at func(*T) *peek.Options) func(*scenario.Errors, *T, scenario.Value, bool) {
-	return func(errs *scenario.Errors, o *T, v scenario.Value, _ bool) {
-		if most := at(o).Most; most != 0 && (most < soracom.CaptureLeast || most > soracom.CaptureMost) {
-			errs.Addf(v.Pos, "limit: a packet capture session lasts from %s to %s", soracom.CaptureLeast, soracom.CaptureMost)
+// sessionLength is how long a session may last.
+func sessionLength() scenario.Form[scenario.Span] {
+	length := scenario.Length()
+	return scenario.Form[scenario.Span]{Schema: length.Schema, Read: func(errs *scenario.Errors, name string, v scenario.Value) scenario.Span {
+		before := len(*errs)
+		s := length.Read(errs, name, v)
+		if len(*errs) == before && (s.Length < soracom.CaptureLeast || s.Length > soracom.CaptureMost) {
+			errs.Addf(v.Pos, "%s: a packet capture session lasts from %s to %s", name, soracom.CaptureLeast, soracom.CaptureMost)
 		}
-	}
+		return s
+	}}
 }
 
 // openPeekAlone captures the sessions of the SIM that the tap names, and leaves its carrier with the bench.

@@ -41,10 +41,11 @@ func TestTapOfTheCarrier(t *testing.T) {
 
 func TestTapOfTheCarrierMistakes(t *testing.T) {
 	for text, want := range map[string]string{
-		withCarrier + "  s: {driver: peek, limit: 20s}\n": "b.yaml:7:3: limit: a packet capture session lasts from 30s to 24h0m0s",
+		withCarrier + "  s: {driver: peek, limit: 20s}\n": "b.yaml:7:28: limit: a packet capture session lasts from 30s to 24h0m0s",
 		withCarrier + "  s: {driver: peek, limit: 2d}\n":  "limit: a packet capture session lasts",
 		withCarrier + "  s: {driver: peek, keep: yep}\n":  "true or false",
 		withCarrier + "  s: {driver: peek, vpg: x}\n":     `unknown key "vpg"`,
+		withCarrier + "  s: {driver: peek, limit: 90}\n":  "b.yaml:7:28: limit: ",
 		devicesOnly + "  s: {driver: peek}\n":             `b.yaml:5:15: tap "s": driver peek captures in the network of a device's carrier, and no device of the bench has a carrier`,
 	} {
 		_, err := Inventory("b.yaml", []byte(text))

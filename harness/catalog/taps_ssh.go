@@ -19,7 +19,7 @@ func sshObject() *scenario.Object[sshOptions] {
 	return &scenario.Object[sshOptions]{Name: "a tap", Keys: append([]scenario.Key[sshOptions]{
 		scenario.Needed(scenario.Field("host", "A host as your own ssh knows it: a name of its configuration, user@host.", scenario.Text("a host"), func(o *sshOptions) *string { return &o.tap.Host })),
 		scenario.Field("interface", "The interface there that the mirror arrives on; eth0 where not given.", scenario.Text("an interface"), func(o *sshOptions) *string { return &o.tap.Interface }),
-		scenario.Field("sudo", "true: tcpdump there is run by sudo, which must not ask for a password.", truth(), func(o *sshOptions) *bool { return &o.tap.Sudo }),
+		scenario.Field("sudo", "true: tcpdump there is run by sudo, which must not ask for a password.", scenario.Truth(), func(o *sshOptions) *bool { return &o.tap.Sudo }),
 	}, filterKeys(func(o *sshOptions) *filter.Options { return &o.filter })...),
 		Check: func(errs *scenario.Errors, o *sshOptions, v scenario.Value, _ bool) {
 			o.tap.Filter = makeFilter(errs, o.filter, v)
@@ -44,7 +44,7 @@ func openSSH(name string, o sshOptions, b *bench.Bench) (bench.Tap, error) {
 func filterKeys[T any](at func(*T) *filter.Options) []scenario.Key[T] {
 	return []scenario.Key[T]{
 		scenario.Field("capture", "What the mirror is wrapped in, a word or a list: gre, erspan, vxlan, geneve, plain (in none of these) or all; gre where not given.",
-			scenario.OneOrMany(scenario.Choice("what to capture", filter.Words()...)), func(o *T) *[]string { return &at(o).Words }),
+			scenario.OneOrMany(scenario.Choice("kind of mirror", filter.Words()...)), func(o *T) *[]string { return &at(o).Words }),
 		scenario.Field("port", "UDP ports that carry VXLAN besides 4789: a number or a list.", scenario.OneOrMany(number[uint16](1, 1<<16-1)), func(o *T) *[]uint16 { return &at(o).Ports }),
 		scenario.Field("vni", "The network identifiers of VXLAN and GENEVE that are wanted: a number or a list; all where not given.", scenario.OneOrMany(number[uint32](0, 1<<24-1)), func(o *T) *[]uint32 { return &at(o).VNIs }),
 		scenario.Field("from", "Where the mirror sends from: an address or a network (10.0.0.0/8), or a list; from anywhere where not given.", scenario.OneOrMany(network()), func(o *T) *[]netip.Prefix { return &at(o).Sources }),

@@ -39,3 +39,18 @@ func TestTapOverSSHMistakes(t *testing.T) {
 		require.ErrorContains(t, err, want, options)
 	}
 }
+
+// Every mistake of every tap is told at once: what is checked only where a tap's options can be read does not depend on
+// the other taps.
+func TestTapMistakesAreIndependent(t *testing.T) {
+	_, err := Inventory("b.yaml", []byte(devicesOnly+`  first: {driver: afpacket, interface: e, buffer: huge}
+  second: {driver: ssh, host: -oProxyCommand=touch}
+  third: {driver: afpacket, interface: e, vni: 1}
+`))
+	var errs scenario.Errors
+	require.ErrorAs(t, err, &errs)
+	require.Len(t, errs, 3)
+	require.ErrorContains(t, err, `b.yaml:5:51: buffer: "huge"`)
+	require.ErrorContains(t, err, `b.yaml:6:3: make tap ssh: host "-oProxyCommand=touch"`)
+	require.ErrorContains(t, err, `b.yaml:7:3: make filter: VNIs choose`)
+}

@@ -37,7 +37,7 @@ func TestTapsOnSocketsMistakes(t *testing.T) {
 		`{driver: vxlan, vni: [1, x]}`:            `vni[1]: "x" is not a whole number`,
 		`{driver: vxlan, key: 1}`:                 `b.yaml:5:25: unknown key "key" in a tap`,
 		`{driver: vxlan, from: mirror}`:           `b.yaml:5:31: from: "mirror" is not an address or a network such as 10.0.0.0/8`,
-		`{driver: vxlan, buffer: 64}`:             `b.yaml:5:33: buffer: "64" is not a size from 4KiB to 1GiB: write 512KiB, 64MiB`,
+		`{driver: vxlan, buffer: 64}`:             `b.yaml:5:33: buffer: "64" is not a size from 4KiB to 1GiB, such as 512KiB or 64MiB`,
 		`{driver: vxlan, buffer: 2GiB}`:           `"2GiB" is not a size`,
 		`{driver: vxlan, buffer: 1KiB}`:           `"1KiB" is not a size`,
 		`{driver: vxlan, buffer: -1MiB}`:          `"-1MiB" is not a size`,

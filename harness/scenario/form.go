@@ -65,6 +65,16 @@ func Choice(what string, words ...string) Form[string] {
 	})
 }
 
+// Truth is true or false, and no other word for them.
+func Truth() Form[bool] {
+	return scalar("true or false", map[string]any{"type": "boolean"}, func(_ Value, text string) (bool, error) {
+		if text != "true" && text != "false" {
+			return false, fmt.Errorf("want true or false, got %q", text)
+		}
+		return text == "true", nil
+	})
+}
+
 // Suggest ends a message about an unknown word: did you mean the closest, or else all that are known.
 func Suggest(word string, known []string) string {
 	if near := Closest(word, known); near != "" {
