@@ -21,6 +21,9 @@
 // A value that is derived (which phase a pure ACK belongs to, how a flow ended, what a peer is called) can be wrong in
 // either direction under loss. Such a value proves nothing once the record is broken, nor in a strict judgement unless it
 // is whole; a fail that rests on one in an unproven record says so in its doubt.
+//
+// A packet that was cut behind its headers is missing only for claims that read what packets carry: names, DNS, TLS, MQTT and
+// the phases that payload tells. For all others it is as good as whole.
 package expectations
 
 import (
