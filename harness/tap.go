@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -226,10 +225,11 @@ func (c *tapping) abandon() error {
 	c.live.End(0) // of nothing
 	err := c.bench.CloseParts()
 	if c.recorder != nil {
-		err = errors.Join(err, c.recorder.Close())
-		if c.o.Write != "-" {
-			err = errors.Join(err, os.Remove(c.o.Write))
+		end := c.recorder.Abandon
+		if c.o.Write == "-" {
+			end = c.recorder.Close
 		}
+		err = errors.Join(err, end())
 	}
 	return err
 }

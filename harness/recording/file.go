@@ -31,6 +31,26 @@ func (s *stream) Truncate(int64) error { return errStream }
 
 func (s *stream) Close() error { return nil }
 
+// fresh makes a file of this machine's. What holds anything stays as it is: an earlier recording is evidence, another
+// program may be writing it, or it is the very capture that is being replayed.
+func fresh(name string) (File, error) {
+	file, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+	if err == nil {
+		return file, nil
+	}
+	info, missing := os.Stat(name)
+	switch {
+	case missing != nil:
+		return nil, err
+	case info.Mode().IsRegular() && info.Size() > 0:
+		return nil, fmt.Errorf("%s is there, and is not written over: remove it, or record under another name", name)
+	}
+	if file, err = os.OpenFile(name, os.O_RDWR, 0); err != nil {
+		return nil, err
+	}
+	return file, nil
+}
+
 // explained adds to an error what can be done where a disk is full.
 func explained(err error, dir string) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {

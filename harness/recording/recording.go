@@ -45,7 +45,7 @@ type Options struct {
 	Reserve int64
 	// Now is the clock that counts are told on; nil for this machine's.
 	Now func() time.Time
-	// Create makes a file; nil for one of this machine's.
+	// Create makes a file; nil for one of this machine's that is not there yet, or empty.
 	Create func(name string) (File, error)
 }
 
@@ -110,20 +110,21 @@ type losses struct{ frames, drops uint64 }
 
 func (l losses) total() uint64 { return l.frames + l.drops }
 
-// Create begins a recording: its first file is there, with its header, when Create returns.
+// Create begins a recording: its first file is there, with its header, when Create returns. No file is written over: one
+// that holds anything is refused.
 func Create(o Options) (*Recorder, error) {
 	if o.Create == nil {
 		if err := alone(o.File); err != nil {
 			return nil, fmt.Errorf("begin recording: %w", err)
 		}
-		o.Create = func(name string) (File, error) { return os.Create(name) }
+		o.Create = fresh
 	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 	r := &Recorder{o: o, quit: make(chan struct{}), done: make(chan struct{}), counts: map[string]Counts{}, told: map[string]Counts{}}
 	if err := r.begin(); err != nil {
-		return nil, fmt.Errorf("begin recording: %w", err)
+		return nil, fmt.Errorf("begin recording: %w", explained(err, filepath.Dir(o.File)))
 	}
 	if o.Reserve > 0 {
 		r.reserve = newReserve(filepath.Dir(o.File), o.Reserve)
@@ -467,4 +468,13 @@ func (r *Recorder) Close() error {
 		r.incomplete(r.trouble)
 	}
 	return r.unended
+}
+
+// Abandon closes a recording that nothing came of, and takes its file away again. A device (/dev/null) stays.
+func (r *Recorder) Abandon() error {
+	err := r.Close()
+	if info, missing := os.Lstat(r.o.File); missing == nil && info.Mode().IsRegular() {
+		err = errors.Join(err, os.Remove(r.o.File))
+	}
+	return err
 }

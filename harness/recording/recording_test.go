@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 	"syscall"
@@ -197,6 +198,42 @@ func TestCreateFails(t *testing.T) {
 	require.ErrorContains(t, err, "files such as night-0002.pcapng are there, of an earlier recording")
 	_, err = Create(Options{File: "c", Create: func(string) (File, error) { return &disk{left: 5}, nil }})
 	require.ErrorIs(t, err, syscall.ENOSPC, "no room for a header")
+	require.ErrorContains(t, err, "make room on the disk that holds .")
+}
+
+// What holds anything is neither written over nor taken away: it is evidence, or another program's, or what is replayed.
+func TestNothingIsWrittenOver(t *testing.T) {
+	dir := t.TempDir()
+	kept, empty, none, device := filepath.Join(dir, "kept"), filepath.Join(dir, "empty"), filepath.Join(dir, "none"), filepath.Join(dir, "device")
+	require.NoError(t, os.WriteFile(kept, []byte("evidence"), 0o644))
+	_, err := Create(Options{File: kept})
+	require.EqualError(t, err, "begin recording: "+kept+" is there, and is not written over: remove it, or record under another name")
+	b, err := os.ReadFile(kept)
+	require.NoError(t, err)
+	require.Equal(t, "evidence", string(b))
+
+	require.NoError(t, os.WriteFile(empty, nil, 0o644))
+	r, err := Create(Options{File: empty})
+	require.NoError(t, err)
+	r.Write("mirror", frame(1, 60))
+	require.NoError(t, r.Close())
+	require.Len(t, readParts(t, empty)[0].records, 1)
+
+	r, err = Create(Options{File: none})
+	require.NoError(t, err)
+	require.FileExists(t, none)
+	require.NoError(t, r.Abandon())
+	require.NoFileExists(t, none)
+
+	if runtime.GOOS == "windows" {
+		return // a link to a device needs privileges there
+	}
+	require.NoError(t, os.Symlink(os.DevNull, device))
+	r, err = Create(Options{File: device})
+	require.NoError(t, err)
+	require.NoError(t, r.Abandon())
+	_, err = os.Lstat(device)
+	require.NoError(t, err, "a device is not taken away")
 }
 
 // disk is a file on a disk that has so many bytes left.
