@@ -41,6 +41,8 @@ type TapOptions struct {
 	Top   func() int    // how many devices Tell is told of one by one; nil for none
 	Ready func(tap string, notes []string)
 	Tell  func(TapView)
+	// Unheard says that whoever Tell tells has gone. A capture that is not recorded ends then.
+	Unheard func() bool
 	// Live refuses a tap that gives no packet before its end: whoever calls shows them as they pass.
 	Live bool
 	// Ending is told that the capture is over, and for how long its packets may still be waited for, of a tap that gives them
@@ -57,6 +59,9 @@ type TapView struct {
 	Taken   uint64 // frames recorded, or looked at: those of the devices asked for
 	Board   watch.View
 	Trouble string // why nothing is recorded at present
+	Missing uint64 // frames that could not be recorded up to now
+	// Outages are the spans in which it did not capture, see bench.Restarting. The To of one that lasts is zero.
+	Outages []bench.Outage
 }
 
 // TapEnd says why a capture ended.
@@ -294,6 +299,8 @@ func (c *tapping) wait(ctx context.Context) (TapEnd, error) {
 		case <-look.C:
 			if err := c.writing(); errors.Is(err, syscall.EPIPE) {
 				return TapAsked, nil // closing the program that reads is a way to end it
+			} else if c.unheard() {
+				return TapAsked, nil // the same
 			} else if err = cmp.Or(c.tap.Err(), err); err != nil {
 				return ending(err)
 			}
@@ -307,6 +314,11 @@ func ending(err error) (TapEnd, error) {
 		return TapSource, nil
 	}
 	return TapBroke, err
+}
+
+// unheard says that the capture is for nobody any more.
+func (c *tapping) unheard() bool {
+	return c.recorder == nil && c.o.Unheard != nil && c.o.Unheard()
 }
 
 // writing is why there is no use in going on: whoever read standard output has gone.
@@ -356,8 +368,20 @@ func (c *tapping) tell() {
 		if err := c.recorder.Err(); err != nil {
 			v.Trouble = err.Error()
 		}
+		for _, gap := range c.recorder.Evidence().Gaps {
+			v.Missing += gap.Frames
+		}
 	}
+	v.Outages = c.outages()
 	c.o.Tell(v)
+}
+
+// outages are the spans in which the tap did not capture, none of a tap that never begins anew.
+func (c *tapping) outages() []bench.Outage {
+	if t, ok := c.tap.(bench.Restarting); ok {
+		return t.Outages()
+	}
+	return nil
 }
 
 // finish ends the tap, completes the file and settles the analysis.
@@ -366,9 +390,7 @@ func (c *tapping) finish(r *TapResult) error {
 		r.Err = err
 	}
 	r.Stats = c.tap.Stats()
-	if t, ok := c.tap.(bench.Restarting); ok {
-		r.Outages = t.Outages()
-	}
+	r.Outages = c.outages()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r.Taken, r.Left = c.taken, c.left

@@ -107,6 +107,7 @@ func (a *app) tap(cmd *cobra.Command, args []string, f tapFlags) error {
 		fmt.Fprintf(a.err, "waiting for its packets, %s at most (Ctrl-C gives them up, and leaves with the carrier what it has)\n", wait)
 	}
 	o.Tell = show.tell
+	o.Unheard = func() bool { return unheard(a.out) }
 	r, err := harness.Tap(cmd.Context(), o)
 	show.end()
 	if err != nil {

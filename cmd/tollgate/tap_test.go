@@ -1,9 +1,11 @@
 package main
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -76,6 +78,95 @@ func TestScreenWithoutASize(t *testing.T) {
 	t.Setenv("LINES", "50")
 	columns, rows = s.size()
 	require.Equal(t, []int{132, 50}, []int{columns, rows})
+}
+
+// A terminal is taken as it is, however small: a line too long or too many would make it scroll.
+func TestSmallScreen(t *testing.T) {
+	f, err := os.Open(os.DevNull)
+	require.NoError(t, err)
+	defer f.Close()
+	for columns := 1; columns < 60; columns += 7 {
+		for rows := 1; rows < 12; rows++ {
+			t.Setenv("COLUMNS", strconv.Itoa(columns))
+			t.Setenv("LINES", strconv.Itoa(rows))
+			var out strings.Builder
+			s := &screenShow{out: &out, file: f, write: "night.pcapng"}
+			require.GreaterOrEqual(t, s.rows(), 1)
+			s.tell(aView())
+			lines := strings.Split(regexp.MustCompile("\x1b\\[[HJK]").ReplaceAllString(out.String(), ""), "\n")
+			require.LessOrEqual(t, len(lines), rows)
+			for _, line := range lines {
+				require.LessOrEqual(t, utf8.RuneCountInString(line), columns)
+			}
+		}
+	}
+}
+
+// A tap that does not capture says so while it lasts, on every kind of show; so does a recording with packets missing.
+func TestTapAlarms(t *testing.T) {
+	from := time.Date(2026, 3, 8, 11, 59, 0, 0, time.UTC)
+	lasting, over := bench.Outage{From: from, Cause: "interface tap0 vanished\x1b[2J"}, bench.Outage{From: from, To: from.Add(time.Second), Cause: "its writer died"}
+	text := "NOT CAPTURING since " + clockText(from) + `: interface tap0 vanished\x1b[2J`
+	views := func() (harness.TapView, harness.TapView) {
+		begun, ended := aView(), aView()
+		begun.Outages, begun.Missing, begun.Trouble = []bench.Outage{over, lasting}, 7, "no space left"
+		lasting := lasting
+		lasting.To = from.Add(time.Minute)
+		ended.Outages, ended.Missing = []bench.Outage{over, lasting}, 9
+		return begun, ended
+	}
+	begun, ended := views()
+
+	s := &screenShow{write: "night.pcapng"}
+	require.Equal(t, text+" (and 1 time before)", s.lines(begun, 120)[3])
+	require.Equal(t, "NOT RECORDING: no space left", s.lines(begun, 120)[2])
+	require.Contains(t, s.lines(ended, 160)[3], "not captured: from "+clockText(from)+" to "+clockText(from.Add(time.Minute)))
+	require.Equal(t, "recording in night.pcapng, 9 packets missing in it", s.lines(ended, 120)[2])
+	require.Empty(t, s.lines(aView(), 120)[3])
+
+	var out strings.Builder
+	lineShow{&out}.tell(begun)
+	require.Contains(t, out.String(), " · NOT RECORDING: no space left · not recorded 7 · "+text+" (and 1 time before)\n")
+	out.Reset()
+	lineShow{&out}.tell(ended)
+	require.NotContains(t, out.String(), "CAPTURING")
+	out.Reset()
+	jsonShow{&out}.tell(begun)
+	require.Contains(t, out.String(), `"not_recording":"no space left","not_recorded":7,"not_capturing":"interface tap0 vanished\\x1b[2J"}`)
+	out.Reset()
+	jsonShow{&out}.tell(ended)
+	require.NotContains(t, out.String(), "not_capturing")
+
+	out.Reset()
+	alarm := &alarmShow{out: &out}
+	for _, v := range []harness.TapView{aView(), begun, begun, ended, ended, begunAgain(ended, from)} {
+		alarm.tell(v)
+	}
+	require.Equal(t, outageText(over)+"\n"+text+"\nNOT RECORDING: no space left\ncapturing again since "+clockText(from.Add(time.Minute))+"\n"+
+		"NOT CAPTURING since "+clockText(from.Add(time.Hour))+": gone\n", out.String())
+}
+
+func begunAgain(v harness.TapView, from time.Time) harness.TapView {
+	v.Outages = append(v.Outages, bench.Outage{From: from.Add(time.Hour), Cause: "gone"})
+	return v
+}
+
+// A capture that only somebody's eyes are for ends when they turn away.
+func TestTapUnheard(t *testing.T) {
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	defer w.Close()
+	out := heard(w)
+	fmt.Fprintln(out, "somebody reads")
+	require.False(t, unheard(out))
+	require.NoError(t, r.Close())
+	_, err = fmt.Fprintln(out, "nobody does")
+	require.NoError(t, err)
+	require.True(t, unheard(out))
+	result, err := harness.Tap(t.Context(), harness.TapOptions{Name: "file", Words: []string{"path=../../fixtures/captures/wio-lte-http.pcap", "pace=own"},
+		Unheard: func() bool { return unheard(out) }})
+	require.NoError(t, err)
+	require.Equal(t, harness.TapAsked, result.End, "the file's 91 seconds are not waited for")
 }
 
 func TestTapLines(t *testing.T) {

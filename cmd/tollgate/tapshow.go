@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tollgate-iot/tollgate/harness"
+	"github.com/tollgate-iot/tollgate/harness/bench"
 	"github.com/tollgate-iot/tollgate/harness/report"
 	"github.com/tollgate-iot/tollgate/harness/trace"
 	"github.com/tollgate-iot/tollgate/harness/watch"
@@ -37,14 +38,65 @@ func (a *app) tapShow(f tapFlags, o *harness.TapOptions) tapShow {
 		o.Top = func() int { return 1 }
 		return lineShow{a.out}
 	}
-	return silence{}
+	return &alarmShow{out: a.err, style: report.Style{Color: isTerminal(a.err) && os.Getenv("NO_COLOR") == ""}}
 }
 
-type silence struct{}
+// alarmShow tells nothing but what nobody should overlook, when it begins and when it is over.
+type alarmShow struct {
+	out     io.Writer
+	style   report.Style
+	outages int  // whose beginning was told
+	lasting bool // the last of them was not over then
+	trouble string
+}
 
-func (silence) begin()               {}
-func (silence) tell(harness.TapView) {}
-func (silence) end()                 {}
+func (*alarmShow) begin() {}
+func (*alarmShow) end()   {}
+
+func (s *alarmShow) tell(v harness.TapView) {
+	// Outages are added, never taken away.
+	if s.lasting && !v.Outages[s.outages-1].To.IsZero() {
+		s.lasting = false
+		fmt.Fprintf(s.out, "capturing again since %s\n", clockText(v.Outages[s.outages-1].To))
+	}
+	for _, o := range v.Outages[s.outages:] {
+		s.outages++
+		s.lasting = o.To.IsZero()
+		fmt.Fprintf(s.out, "%s\n", alarmed(s.style, true, report.Safe(deafText(o))))
+	}
+	if v.Trouble != "" && v.Trouble != s.trouble { // a full disk is tried again every second
+		s.trouble = v.Trouble
+		fmt.Fprintf(s.out, "%s\n", alarmed(s.style, true, "NOT RECORDING: "+report.Safe(v.Trouble)))
+	}
+}
+
+// deafText tells of a span in which the tap did not capture, while it lasts and when it is over.
+func deafText(o bench.Outage) string {
+	if o.To.IsZero() {
+		return fmt.Sprintf("NOT CAPTURING since %s: %s", clockText(o.From), o.Cause)
+	}
+	return outageText(o)
+}
+
+// deafness tells of the last span in which the tap did not capture, "" where there was none.
+func deafness(v harness.TapView) string {
+	switch n := len(v.Outages); n {
+	case 0:
+		return ""
+	case 1:
+		return deafText(v.Outages[0])
+	default:
+		return fmt.Sprintf("%s (and %s before)", deafText(v.Outages[n-1]), counted(uint64(n-1), "time"))
+	}
+}
+
+// lastingCause says why nothing is captured at the moment, "" where it is.
+func lastingCause(v harness.TapView) string {
+	if n := len(v.Outages); n > 0 && v.Outages[n-1].To.IsZero() {
+		return report.Safe(v.Outages[n-1].Cause)
+	}
+	return ""
+}
 
 // screenShow fills a terminal's other screen, so that what was on it is there again afterwards.
 type screenShow struct {
@@ -88,20 +140,21 @@ func (s *screenShow) size() (columns, rows int) {
 	if rows == 0 {
 		rows, _ = strconv.Atoi(os.Getenv("LINES"))
 	}
-	if columns < leastWidth {
+	if columns <= 0 {
 		columns = 80
 	}
-	if rows < headRows+tailRows+2 {
+	if rows <= 0 {
 		rows = 24
 	}
 	return columns, rows
 }
 
 func (s *screenShow) tell(v harness.TapView) {
-	columns, _ := s.size()
+	columns, rows := s.size()
 	var b strings.Builder
 	b.WriteString("\x1b[H")
-	for _, line := range s.lines(v, columns) {
+	lines := s.lines(v, columns)
+	for _, line := range lines[:min(len(lines), max(rows-1, 0))] { // the cursor's line is the last
 		b.WriteString(line)
 		b.WriteString("\x1b[K\n")
 	}
@@ -122,12 +175,14 @@ func (s *screenShow) lines(v harness.TapView, columns int) []string {
 	switch {
 	case v.Trouble != "":
 		out = append(out, alarmed(s.style, true, fit("NOT RECORDING: "+report.Safe(v.Trouble), columns)))
+	case v.Missing > 0:
+		out = append(out, alarmed(s.style, true, fit(fmt.Sprintf("recording in %s, %s missing in it", report.Safe(s.write), counted(v.Missing, "packet")), columns)))
 	case s.write != "":
 		out = append(out, fit("recording in "+report.Safe(s.write), columns))
 	default:
 		out = append(out, "")
 	}
-	out = append(out, "", fit(fmt.Sprintf("%-*s %6s %9s %9s %9s %9s  %s", addressWidth, "device", "flows", "up p/s", "up B/s", "down p/s", "down B/s", "latest"), columns))
+	out = append(out, alarmed(s.style, len(v.Outages) > 0, fit(report.Safe(deafness(v)), columns)), fit(fmt.Sprintf("%-*s %6s %9s %9s %9s %9s  %s", addressWidth, "device", "flows", "up p/s", "up B/s", "down p/s", "down B/s", "latest"), columns))
 	for i := range board.Top {
 		d := &board.Top[i]
 		out = append(out, fit(deviceLine(addressText(d.Address), d, latest(d)), columns))
@@ -204,6 +259,12 @@ func (l lineShow) tell(v harness.TapView) {
 	if v.Trouble != "" {
 		line += " · NOT RECORDING: " + report.Safe(v.Trouble)
 	}
+	if v.Missing > 0 {
+		line += fmt.Sprintf(" · not recorded %d", v.Missing)
+	}
+	if lastingCause(v) != "" {
+		line += " · " + report.Safe(deafness(v))
+	}
 	fmt.Fprintln(l.out, line)
 }
 
@@ -234,6 +295,8 @@ type (
 		Flows   int         `json:"flows"`
 		Top     []tapDevice `json:"top"`
 		Trouble string      `json:"not_recording,omitempty"`
+		Missing uint64      `json:"not_recorded,omitempty"`
+		Deaf    string      `json:"not_capturing,omitempty"`
 	}
 	tapDevice struct {
 		Address string     `json:"address"`
@@ -268,7 +331,7 @@ type (
 
 func (j jsonShow) tell(v harness.TapView) {
 	line := tapLine{Time: v.At.UTC().Format(time.RFC3339Nano), Tap: v.Tap, Counts: tapCounts(v.Stats), Up: v.Board.Up, Down: v.Board.Down,
-		Devices: v.Board.Devices, Flows: v.Board.Flows, Top: []tapDevice{}, Trouble: report.Safe(v.Trouble)}
+		Devices: v.Board.Devices, Flows: v.Board.Flows, Top: []tapDevice{}, Trouble: report.Safe(v.Trouble), Missing: v.Missing, Deaf: lastingCause(v)}
 	for _, d := range v.Board.Top {
 		line.Top = append(line.Top, tapDevice{addressText(d.Address), d.Flows, d.Up, d.Down, d.Peer.String(), report.Safe(d.Name), trace.Proto(d.Kind)})
 	}

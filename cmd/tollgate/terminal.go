@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -31,17 +32,27 @@ func heard(w io.Writer) io.Writer {
 	if isTerminal(w) {
 		return w
 	}
-	return heardWriter{w}
+	return heardWriter{w, new(atomic.Bool)}
 }
 
-type heardWriter struct{ io.Writer }
+type heardWriter struct {
+	io.Writer
+	gone *atomic.Bool // nobody reads any more
+}
 
 func (w heardWriter) Write(b []byte) (int, error) {
 	n, err := w.Writer.Write(b)
 	if errors.Is(err, syscall.EPIPE) {
+		w.gone.Store(true)
 		return len(b), nil
 	}
 	return n, err
+}
+
+// unheard says that nobody reads any more what is written to w.
+func unheard(w io.Writer) bool {
+	h, ok := w.(heardWriter)
+	return ok && h.gone.Load()
 }
 
 // style is how standard output is written to: colours on a terminal unless NO_COLOR is set (https://no-color.org), lines
