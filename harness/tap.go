@@ -402,5 +402,23 @@ func (c *tapping) finish(r *TapResult) error {
 	if r.Capture, err = c.live.End(r.Stats.Dropped); errors.Is(err, trace.ErrLinkType) {
 		err = nil // it was recorded all the same
 	}
+	r.account(c.tap.Name())
 	return err
+}
+
+// account adds to what the packets show of the capture's completeness what the tap knows of itself: the spans in which it
+// did not capture, and that it broke.
+func (r *TapResult) account(tap string) {
+	e := trace.TapEvidence{Name: tap, ReadyBefore: true, Flushed: true}
+	for _, o := range r.Outages {
+		e.Outages = append(e.Outages, trace.Outage(o))
+	}
+	if r.End == TapBroke && r.Err != nil {
+		e.Error = r.Err.Error()
+	}
+	if r.Capture == nil || len(e.Outages) == 0 && e.Error == "" {
+		return
+	}
+	t := trace.Trace{Capture: r.Capture, Evidence: trace.Evidence{Taps: []trace.TapEvidence{e}}}
+	r.Capture.Completeness = t.Completeness(trace.Scope{})
 }
