@@ -206,6 +206,12 @@ func TestTapThatCantStart(t *testing.T) {
 	require.Empty(t, r.device.verbs(), "nothing was driven blindly")
 	require.False(t, tr.Evidence.Taps[0].ReadyBefore)
 	require.Equal(t, "the port is gone", tr.Evidence.Taps[0].Error)
+
+	r = newRig(t)
+	r.tap.startErr = errors.New("start tap mirror: the port is gone")
+	tr, err = Run(t.Context(), makePlan(nil, []plan.Step{do("get")}, nil), r.bench, r.opts)
+	require.NoError(t, err)
+	require.Equal(t, "start tap mirror: the port is gone", tr.Trouble, "said once")
 }
 
 func TestDeviceThatCantBeOpened(t *testing.T) {

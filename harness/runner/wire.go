@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"sort"
+	"strings"
 	"sync"
 	"time"
 
@@ -94,7 +95,7 @@ func (w *wire) start(ctx context.Context) error {
 		if err := tap.Start(ctx, func(rec pcap.Record) { w.take(t, rec) }); err != nil {
 			t.evidence.Error = w.record.mask(err.Error())
 			w.tapEvent(t, "failed", err.Error())
-			return fmt.Errorf("start tap %s: %w", tap.Name(), err)
+			return starting(tap.Name(), err)
 		}
 		t.evidence.ReadyBefore = true
 		w.tapEvent(t, "ready", "")
@@ -105,6 +106,15 @@ func (w *wire) start(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// starting says that a tap could not be started, where the tap's own error does not begin with that.
+func starting(tap string, err error) error {
+	operation := "start tap " + tap + ": "
+	if strings.HasPrefix(err.Error(), operation) {
+		return err
+	}
+	return fmt.Errorf("%s%w", operation, err)
 }
 
 // vxlanPorts are the ports besides VXLAN's own that taps know to carry it, in order.
