@@ -155,6 +155,7 @@ func (f tapFlags) options(args []string) (harness.TapOptions, error) {
 	}{
 		{f.rotate != "" && (f.write == "" || f.write == "-"), "--rotate: name the first file with --write"},
 		{f.write == "-" && (f.watch || f.json), "--write -: standard output is the capture's; leave --watch and --json out, or name a file"},
+		{f.write == "-" && isTerminal(o.Out), "--write -: standard output is a terminal, and packets are strangers' bytes: pipe it (… | wireshark -k -i -), or name a file"},
 		{f.watch && f.json, "--watch and --json: one of them"},
 		{f.every <= 0, "--every: write a length of time above zero"},
 		{f.duration < 0, "--duration: write a length of time above zero"},

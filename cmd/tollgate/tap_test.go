@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/creack/pty"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tollgate-iot/tollgate/harness"
@@ -229,4 +230,22 @@ func TestTapExit(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { require.Equal(t, c.want, c.f.exit(&c.r)) })
 	}
+}
+
+// Packets are strangers' bytes: a terminal would take them for commands.
+func TestTapIsNotWrittenToATerminal(t *testing.T) {
+	master, terminal, err := pty.Open()
+	if err != nil {
+		t.Skip("no pseudo terminal here:", err)
+	}
+	defer master.Close()
+	defer terminal.Close()
+	t.Setenv("TERM", "xterm")
+	out := os.Stdout
+	os.Stdout = terminal
+	defer func() { os.Stdout = out }()
+	_, err = tapFlags{write: "-", every: time.Second}.options([]string{"vxlan"})
+	require.ErrorContains(t, err, "--write -: standard output is a terminal")
+	_, err = tapFlags{write: "night.pcapng", every: time.Second}.options([]string{"vxlan"})
+	require.NoError(t, err)
 }
