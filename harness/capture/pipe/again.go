@@ -98,6 +98,9 @@ func (t *Tap) broken(f *feed, cause error) {
 			from = least
 		}
 	}
+	if n := len(t.outages); n > 0 && from.Before(t.outages[n-1].To) {
+		from = t.outages[n-1].To // a stream so short that all of it was taken with its header
+	}
 	t.outages = append(t.outages, bench.Outage{From: from, Cause: t.cause})
 }
 

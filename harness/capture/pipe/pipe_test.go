@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/tollgate-iot/tollgate/harness/bench"
 	"github.com/tollgate-iot/tollgate/harness/bench/benchtest"
 	"github.com/tollgate-iot/tollgate/harness/pcap"
 )
@@ -337,4 +338,18 @@ func TestFile(t *testing.T) {
 	require.ErrorIs(t, tap.Err(), ErrEnded)
 	require.ErrorIs(t, tap.Flush(limited(t)), ErrEnded)
 	require.NoError(t, tap.Close())
+}
+
+// A stream that is taken in one piece with its header ends, by its last byte, before it was found to be a capture: the
+// outages on both sides of it still follow each other.
+func TestOutagesDoNotOverlap(t *testing.T) {
+	now := time.Date(2026, 3, 8, 12, 0, 0, 0, time.UTC)
+	tap := &Tap{}
+	feedOf := func(last time.Time) *feed {
+		return &feed{meter: newMeter(io.NopCloser(bytes.NewReader(nil)), func() time.Time { return last })}
+	}
+	tap.broken(feedOf(now), errors.New("its writer died"))
+	tap.outages[0].To = now.Add(2 * time.Second)
+	tap.broken(feedOf(now.Add(time.Second)), errors.New("its writer died"))
+	require.Equal(t, []bench.Outage{{From: now, To: now.Add(2 * time.Second), Cause: "its writer died"}, {From: now.Add(2 * time.Second), Cause: "its writer died"}}, tap.Outages())
 }
