@@ -81,6 +81,29 @@ func TestScreenWithoutASize(t *testing.T) {
 	require.Equal(t, []int{132, 50}, []int{columns, rows})
 }
 
+// Nothing of the show stays behind, and names of wide characters push nothing off the screen.
+func TestScreenIsGivenBack(t *testing.T) {
+	var out strings.Builder
+	s := &screenShow{out: &out}
+	s.end()
+	require.Empty(t, out.String(), "what was not begun is not ended")
+	s.begin()
+	modes := regexp.MustCompile("\x1b\\[\\?(\\d+)([hl])")
+	before := modes.FindAllStringSubmatch(out.String(), -1)
+	out.Reset()
+	s.end()
+	after := modes.FindAllStringSubmatch(out.String(), -1)
+	require.Len(t, after, len(before))
+	wraps := false
+	for i, mode := range before {
+		undone := after[len(after)-1-i]
+		require.Equal(t, mode[1], undone[1])
+		require.NotEqual(t, mode[2], undone[2])
+		wraps = wraps || mode[1] == "7" && mode[2] == "l"
+	}
+	require.True(t, wraps)
+}
+
 // A terminal is taken as it is, however small: a line too long or too many would make it scroll.
 func TestSmallScreen(t *testing.T) {
 	f, err := os.Open(os.DevNull)

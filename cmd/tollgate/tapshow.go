@@ -108,8 +108,9 @@ type screenShow struct {
 }
 
 const (
-	screenOn  = "\x1b[?1049h\x1b[?25l" // the other screen, no cursor
-	screenOff = "\x1b[?25h\x1b[?1049l"
+	// The other screen, no cursor, and no new line where one ends: a stranger's wide characters are wider than they count.
+	screenOn  = "\x1b[?1049h\x1b[?25l\x1b[?7l"
+	screenOff = "\x1b[?7h\x1b[?25h\x1b[?1049l"
 	headRows  = 5 // before the devices
 	tailRows  = 1 // behind them: the others
 )
