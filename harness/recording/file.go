@@ -44,6 +44,8 @@ func fresh(name string) (File, error) {
 		return nil, err
 	case info.Mode().IsRegular() && info.Size() > 0:
 		return nil, fmt.Errorf("%s is there, and is not written over: remove it, or record under another name", name)
+	case info.Mode()&(os.ModeNamedPipe|os.ModeSocket) != 0:
+		return nil, fmt.Errorf("%s is a pipe, in which a recording can't be completed at its end: record on standard output (-), and lead that into it", name)
 	}
 	if file, err = os.OpenFile(name, os.O_RDWR, 0); err != nil {
 		return nil, err
