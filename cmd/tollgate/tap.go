@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -213,8 +212,13 @@ func (a *app) tapSummary(r *harness.TapResult, o harness.TapOptions) {
 	if e := r.Recording; e != nil {
 		a.tapRecorded(style, e, o.Write)
 	}
-	fmt.Fprintf(a.err, "%s, %s%s · capture %s: %s\n", counted(c.Total.Devices, "device"), counted(flowsOf(c), "flow"), inferred(c),
-		c.Completeness.State, report.Safe(cmp.Or(strings.Join(c.Completeness.Reasons, "; "), "nothing was captured")))
+	fmt.Fprintf(a.err, "%s, %s%s · capture %s", counted(c.Total.Devices, "device"), counted(flowsOf(c), "flow"), inferred(c), c.Completeness.State)
+	before := ": "
+	for _, reason := range c.Completeness.Reasons {
+		fmt.Fprintf(a.err, "%s%s", before, report.Safe(reason))
+		before = "\n    "
+	}
+	fmt.Fprintln(a.err)
 }
 
 // outageText tells of a span in which the tap did not capture.

@@ -86,7 +86,7 @@ func (a *analysis) fileHoles(drops uint64) []Hole {
 	out := a.drops.holes(HoleDrops, func(n uint64) string { return packets(n) + " dropped while capturing, as the file's records say" })
 	if drops > a.drops.total {
 		n := drops - a.drops.total
-		out = append(out, Hole{Kind: HoleDrops, From: c.First, Flow: -1, Packets: n, Reason: packets(n) + " dropped while capturing, as the file's statistics say"})
+		out = append(out, Hole{Kind: HoleDrops, From: c.First, Flow: -1, Packets: n, Reason: packets(n) + " dropped while capturing, as " + c.counter() + " say"})
 	}
 	out = append(out, a.cuts.holes(HoleCut, func(n uint64) string { return packets(n) + " cut short in the capture" })...)
 	out = append(out, a.shorn.holes(HolePayload, func(n uint64) string { return packets(n) + " cut short in the capture, behind their headers" })...)
@@ -103,6 +103,14 @@ func (a *analysis) fileHoles(drops uint64) []Hole {
 		out = append(out, Hole{Kind: HoleCut, From: c.First, Flow: -1, Reason: "frames of link types that are not read: " + a.linkNames()})
 	}
 	return out
+}
+
+// counter names who counted what was dropped all in all.
+func (c *Capture) counter() string {
+	if c.Format == formatLive {
+		return "the tap's counters"
+	}
+	return "the file's statistics"
 }
 
 // linkNames lists the link types that were not read: "3 frames of 105 (IEEE 802.11)".

@@ -6,10 +6,13 @@ import "github.com/tollgate-iot/tollgate/harness/pcap"
 // with the flows that are open at a time only. It is not safe for concurrent use.
 type Live struct{ a *analysis }
 
+// formatLive is the Capture.Format of frames that come from no file.
+const formatLive = "live"
+
 // NewLive begins an analysis. End must be called, whatever becomes of the capture.
 func NewLive(name string, o Options) *Live {
 	l := &Live{newAnalysis(name, o)}
-	l.a.out.Format = "live"
+	l.a.out.Format = formatLive
 	return l
 }
 
