@@ -6,12 +6,23 @@ import (
 	"github.com/tollgate-iot/tollgate/harness/packet"
 )
 
-// quietTime is how long an end is silent at least before a keep-alive: what follows sooner is a reordered ACK, delivered late
-// by a busy mirror at the worst. No stack sends keep-alives that soon (RFC 9293, 3.8.4, asks for two hours).
+// An end is silent before a keep-alive: what follows sooner is a reordered ACK. A busy mirror delivers one lateTime late at the
+// worst, and no stack sends keep-alives that soon of itself (RFC 9293, 3.8.4, asks for two hours); where the sender's IP
+// identification shows that it was sent last, the silence need only be longer than neighbours are apart.
 const (
-	quietTime   = int64(250 * time.Millisecond)
+	quietTime   = int64(10 * time.Millisecond)
+	lateTime    = int64(250 * time.Millisecond)
 	quietTenths = uint32(quietTime / 100_000)
+	lateTenths  = uint32(lateTime / 100_000)
 )
+
+// silence is how long an end must have been silent before a packet of it can be a keep-alive, in the unit of side.lastAt.
+func (d *side) silence(p *packet.Packet) uint32 {
+	if p.HasIPID && d.ipRun >= countingRun && int16(p.IPID-d.ipID) > 0 {
+		return quietTenths
+	}
+	return lateTenths
+}
 
 // maxRTT bounds, in microseconds, what is believed of a round trip.
 const maxRTT = int64(2 * time.Second / time.Microsecond)
@@ -155,13 +166,13 @@ func (t *Tracker) segmentPhase(h uint32, s *state, end int, p *packet.Packet, f 
 // not acknowledged some time ago is sent again.
 func (t *Tracker) isProbe(s *state, end int, p *packet.Packet) bool {
 	d, o := &s.sides[end], &s.sides[1-end]
-	if p.PayloadLen > 1 || p.Flags&(packet.SYN|packet.FIN) != 0 || s.sinceStart(p.Time)-d.lastAt < quietTenths {
+	if p.PayloadLen > 1 || p.Flags&(packet.SYN|packet.FIN) != 0 || s.sinceStart(p.Time)-d.lastAt < d.silence(p) {
 		return false
 	}
 	if d.flags&sideFIN != 0 && d.finEnd == d.next {
 		return false
 	}
-	return p.PayloadLen == 0 || o.flags&sideAck != 0 && o.ack == d.next && s.sinceStart(p.Time)-o.lastAt >= quietTenths
+	return p.PayloadLen == 0 || o.flags&sideAck != 0 && o.ack == d.next && s.sinceStart(p.Time)-o.lastAt >= d.silence(p)
 }
 
 // countIPID follows whether an end's IP identification counts up in this flow.
