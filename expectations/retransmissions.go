@@ -3,7 +3,6 @@ package expectations
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/tollgate-iot/tollgate/harness/flow"
 	"github.com/tollgate-iot/tollgate/harness/packet"
@@ -73,12 +72,8 @@ func (p proof) hangs(m measure, b bound, doubtful int64) bool {
 	return false
 }
 
-// mirrorTime is how late a mirror may deliver a packet. A sender's own time-out is hardly ever shorter (RFC 6298, 2.4, asks for
-// a second; Linux waits 200 ms and a round trip).
-const mirrorTime = int64(250 * time.Millisecond)
-
 // mirrorMade gives the numbers of the flow's packets that look as if they were sent again and may be the mirror's work. Sent
-// again for sure is what has another IP identification than the packet that it repeats, and what comes mirrorTime after a
+// again for sure is what has another IP identification than the packet that it repeats, and what comes flow.LateTime after a
 // packet which shows that it had been sent: one at its numbers or beyond, or an acknowledgement of it.
 func mirrorMade(f *flow.Flow) map[uint64]bool {
 	var out map[uint64]bool
@@ -87,7 +82,7 @@ func mirrorMade(f *flow.Flow) map[uint64]bool {
 	old := 0
 	for i := range f.Packets {
 		p := &f.Packets[i]
-		for ; old < i && f.Packets[old].Time <= p.Time-mirrorTime; old++ {
+		for ; old < i && f.Packets[old].Time <= p.Time-flow.LateTime; old++ {
 			q := &f.Packets[old]
 			shown[q.Dir].sent(q)
 			shown[1-q.Dir].acknowledged(q)

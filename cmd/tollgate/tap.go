@@ -196,7 +196,7 @@ const leastPart = 4096
 
 // tapSummary tells what became of a capture.
 func (a *app) tapSummary(r *harness.TapResult, o harness.TapOptions) {
-	style := report.Style{Color: isTerminal(a.err) && os.Getenv("NO_COLOR") == ""}
+	style := coloured(a.err)
 	if r.Err != nil {
 		fmt.Fprintf(a.err, "tollgate: %s\n", report.Safe(r.Err.Error()))
 	}

@@ -38,7 +38,7 @@ func (a *app) tapShow(f tapFlags, o *harness.TapOptions) tapShow {
 		o.Top = func() int { return 1 }
 		return lineShow{a.out}
 	}
-	return &alarmShow{out: a.err, style: report.Style{Color: isTerminal(a.err) && os.Getenv("NO_COLOR") == ""}}
+	return &alarmShow{out: a.err, style: coloured(a.err)}
 }
 
 // alarmShow tells nothing but what nobody should overlook, when it begins and when it is over.

@@ -55,10 +55,17 @@ func unheard(w io.Writer) bool {
 	return ok && h.gone.Load()
 }
 
+// coloured is how single lines are written to w: in colours on a terminal, unless NO_COLOR is set.
+func coloured(w io.Writer) report.Style {
+	return report.Style{Color: isTerminal(w) && os.Getenv("NO_COLOR") == ""}
+}
+
 // style is how standard output is written to: colours on a terminal unless NO_COLOR is set (https://no-color.org), lines
 // as long as a terminal is wide, or as COLUMNS says.
 func (a *app) style() report.Style {
-	return report.Style{Color: isTerminal(a.out) && os.Getenv("NO_COLOR") == "", Width: widthOf(a.out)}
+	s := coloured(a.out)
+	s.Width = widthOf(a.out)
+	return s
 }
 
 // The widths that lines are fitted to. What is narrower is left to the terminal to wrap.

@@ -6,14 +6,17 @@ import (
 	"github.com/tollgate-iot/tollgate/harness/packet"
 )
 
-// An end is silent before a keep-alive: what follows sooner is a reordered ACK. A busy mirror delivers one lateTime late at the
-// worst, and no stack sends keep-alives that soon of itself (RFC 9293, 3.8.4, asks for two hours); where the sender's IP
-// identification shows that it was sent last, the silence need only be longer than neighbours are apart.
+// LateTime is how late a busy mirror delivers a packet at the worst, in nanoseconds. A sender's own time-out is hardly ever
+// shorter (RFC 6298, 2.4, asks for a second; Linux waits 200 ms and a round trip).
+const LateTime = int64(250 * time.Millisecond)
+
+// An end is silent before a keep-alive: what follows sooner is a reordered ACK, LateTime late at the worst, and no stack sends
+// keep-alives that soon of itself (RFC 9293, 3.8.4, asks for two hours). Where the sender's IP identification shows that it
+// was sent last, the silence need only be longer than neighbours are apart.
 const (
 	quietTime   = int64(10 * time.Millisecond)
-	lateTime    = int64(250 * time.Millisecond)
 	quietTenths = uint32(quietTime / 100_000)
-	lateTenths  = uint32(lateTime / 100_000)
+	lateTenths  = uint32(LateTime / 100_000)
 )
 
 // silence is how long an end must have been silent before a packet of it can be a keep-alive, in the unit of side.lastAt.
@@ -166,13 +169,14 @@ func (t *Tracker) segmentPhase(h uint32, s *state, end int, p *packet.Packet, f 
 // not acknowledged some time ago is sent again.
 func (t *Tracker) isProbe(s *state, end int, p *packet.Packet) bool {
 	d, o := &s.sides[end], &s.sides[1-end]
-	if p.PayloadLen > 1 || p.Flags&(packet.SYN|packet.FIN) != 0 || s.sinceStart(p.Time)-d.lastAt < d.silence(p) {
+	now, silence := s.sinceStart(p.Time), d.silence(p)
+	if p.PayloadLen > 1 || p.Flags&(packet.SYN|packet.FIN) != 0 || now-d.lastAt < silence {
 		return false
 	}
 	if d.flags&sideFIN != 0 && d.finEnd == d.next {
 		return false
 	}
-	return p.PayloadLen == 0 || o.flags&sideAck != 0 && o.ack == d.next && s.sinceStart(p.Time)-o.lastAt >= d.silence(p)
+	return p.PayloadLen == 0 || o.flags&sideAck != 0 && o.ack == d.next && now-o.lastAt >= silence
 }
 
 // countIPID follows whether an end's IP identification counts up in this flow.
