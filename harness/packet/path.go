@@ -119,6 +119,7 @@ func (i *interner) find(k *pathKey) uint32 {
 func (d *Decoder) path() uint32 {
 	if d.same {
 		if len(d.paths.keys) == 1 {
+			d.grow()
 			d.paths.keys = append(d.paths.keys, d.key)
 		}
 		return 1

@@ -93,13 +93,13 @@ func (d *Decoder) grow() {
 // at prefix, where they are as simple as shortcut supposes.
 func (d *Decoder) remember(p *Packet, prefix int) {
 	b := d.straightFrom
-	if len(b) < straightLeast || d.key.chain>>4 != 0 || d.key.tags != 0 || d.same {
+	if len(b) < straightLeast || d.key.chain>>4 != 0 || d.key.tags != 0 {
 		return
 	}
 	if binary.BigEndian.Uint16(b[12:]) != typeIPv4 || b[14] != 0x45 || binary.BigEndian.Uint16(b[20:])&0x3fff != 0 {
 		return
 	}
-	usual := straight{prefix: prefix, tunnel: p.Tunnel, key: d.key, path: d.path()}
+	usual := straight{prefix: prefix, tunnel: p.Tunnel, key: d.key}
 	switch {
 	case prefix == straightGRE && b[23] == protoGRE:
 		usual.mask = maskGRE
@@ -109,6 +109,9 @@ func (d *Decoder) remember(p *Packet, prefix int) {
 		usual.mask, usual.udp = maskVXLAN, true
 	default:
 		return
+	}
+	if !d.same {
+		usual.path = d.path()
 	}
 	for i := range usual.words {
 		usual.words[i] = binary.LittleEndian.Uint64(b[i*8:]) & usual.mask[i]
