@@ -1,6 +1,7 @@
 package expectations
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -147,6 +148,7 @@ func TestReconnectPairsSessions(t *testing.T) {
 		got    string
 	}{
 		"in order":             {[]trace.Event{told(1, "session.created", "a"), cut, told(103, "session.deleted", "a"), told(104, "session.created", "b")}, "10.0 s"},
+		"back at once":         {[]trace.Event{told(1, "session.created", "a"), cut, told(109.9, "session.created", "b")}, "10.0 s"},
 		"the end dated late":   {[]trace.Event{told(1, "session.created", "a"), cut, told(104, "session.created", "b"), told(400, "session.deleted", "a")}, "10.0 s"},
 		"an earlier one's end": {[]trace.Event{told(1, "session.created", "a"), cut, told(101, "session.deleted", "z"), told(104, "session.created", "b")}, "10.0 s"},
 		"no end told":          {[]trace.Event{told(1, "session.created", "a"), cut, told(104, "session.created", "b")}, "10.0 s"},
@@ -160,6 +162,46 @@ func TestReconnectPairsSessions(t *testing.T) {
 			f := judgeOne(t, tr, Options{}, claim)
 			require.Equal(t, verdict.Pass, f.Verdict, f.Reason)
 			require.Equal(t, c.got, f.Got)
+		})
+	}
+}
+
+// A packet that a mirror delivers behind the cut, or that passes while the network carries it out, is no proof that the
+// device is back, nor that it was not still.
+func TestLateBehindACut(t *testing.T) {
+	udp := func(when float64) sent { return sent{at: when, dir: up, phase: flow.Request, payload: 5} }
+	for name, c := range map[string]struct {
+		packets      []sent
+		claim        string
+		whole, leaky verdict.Verdict
+	}{
+		"back, and perhaps at once":         {[]sent{udp(50), udp(100.1), udp(110)}, "reconnect: {each: <= 90s}", verdict.Pass, verdict.Pass},
+		"in time only if it was back":       {[]sent{udp(50), udp(100.1), udp(200)}, "reconnect: {each: <= 90s}", verdict.Inconclusive, verdict.Inconclusive},
+		"never, or at once":                 {[]sent{udp(50), udp(100.1)}, "reconnect: {each: <= 90s}", verdict.Inconclusive, verdict.Inconclusive},
+		"late enough to be new":             {[]sent{udp(50), udp(100.25)}, "reconnect: {each: <= 90s}", verdict.Pass, verdict.Pass},
+		"the time until it was back":        {[]sent{udp(50), udp(100.1), udp(110)}, "time: {from: cut, to: first_packet_up, is: <= 90s}", verdict.Pass, verdict.Pass},
+		"the time, if it was back":          {[]sent{udp(50), udp(100.1)}, "time: {from: cut, to: first_packet_up, is: <= 90s}", verdict.Inconclusive, verdict.Inconclusive},
+		"silent but for one on its way":     {[]sent{udp(50), udp(100.1)}, "quiet: {from: cut, for: 1s}", verdict.Inconclusive, verdict.Inconclusive},
+		"not silent":                        {[]sent{udp(50), udp(100.1), udp(100.4)}, "quiet: {from: cut, for: 1s}", verdict.Fail, verdict.Fail},
+		"silent, or one came late":          {[]sent{udp(50), udp(101.1)}, "quiet: {from: cut, for: 1s}", verdict.Inconclusive, verdict.Inconclusive},
+		"silent for long enough":            {[]sent{udp(50), udp(101.3)}, "quiet: {from: cut, for: 1s}", verdict.Pass, verdict.Inconclusive},
+		"what is seen breaks the record's":  {[]sent{udp(0), udp(0.1)}, "quiet: {from: begin}", verdict.Fail, verdict.Fail},
+		"what is seen breaks the session's": {[]sent{udp(50), udp(105.1)}, "quiet: {from: session, for: 1s}", verdict.Fail, verdict.Fail},
+		"the time since the session":        {[]sent{udp(50), udp(105.1)}, "time: {from: session, to: first_packet_up, is: <= 1s}", verdict.Pass, verdict.Pass},
+		"up to the cut, or one came late":   {[]sent{udp(50), udp(100.1)}, "quiet: {from: first_request, to: cut}", verdict.Inconclusive, verdict.Inconclusive},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tr := record(conversation(packet.UDP, "100.127.127.100:23080", "", c.packets...))
+			tr.Timeline = []trace.Event{{Time: at(100), Kind: trace.EventCarrier, Name: "delete_session", State: "ok"}}
+			if strings.Contains(c.claim, "session") {
+				tr.Timeline = append(tr.Timeline, trace.Event{Time: at(105), Kind: trace.EventCarrier, Name: "session.created", State: "told"})
+			}
+			f := judgeOne(t, tr, Options{}, c.claim)
+			require.Equal(t, c.whole, f.Verdict, f.Reason)
+			require.Equal(t, c.leaky, judgeOne(t, broken(tr), Options{}, c.claim).Verdict)
+			if c.whole == verdict.Inconclusive {
+				require.Contains(t, f.Reason, "not decided, because a mirror may deliver a packet 250 ms late")
+			}
 		})
 	}
 }

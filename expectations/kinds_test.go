@@ -279,6 +279,7 @@ func TestMQTT(t *testing.T) {
 func TestQuietAndTimes(t *testing.T) {
 	runRows(t, []row{
 		{"quiet after the close", clean, "quiet: {from: last_fin, for: 30s}", "fiii", "1 packet"},
+		{"quiet after the close, down", clean, "quiet: {from: last_fin, for: 30s, direction: down}", "ppii", "no packet"},
 		{"quiet between", lateReset, "quiet: {from: last_packet_down, to: first_rst, except: teardown}", "ppii", "no packet"},
 		{"quiet to the end", clean, "quiet: {from: last_packet}", "ppii", "no packet from 11:58:52.200 to 12:08:50.000"},
 		{"not quiet", lateReset, "quiet: {from: begin, for: 2m, direction: up}", "ffff", "8 packets from"},

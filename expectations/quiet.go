@@ -13,8 +13,9 @@ import (
 
 // quiet is a claim that no packet passes from one moment to another, or for some time after a moment.
 //
-// It is an at-most claim: a packet seen breaks the silence whatever else is missing. Where the record ends before the
-// silence does, the rest was not seen.
+// It is an at-most claim: a packet seen breaks the silence whatever else is missing, unless all that are seen come so soon
+// after its beginning that they may have been sent before, or so soon after its end (see late.go). Where the record ends
+// before the silence does, the rest was not seen.
 type quiet struct {
 	from, to  *moment
 	length    time.Duration
@@ -67,22 +68,31 @@ func (q quiet) check(v *view) outcome {
 		return outcome{reason: fmt.Sprintf("%s was not seen%s: nobody knows how long the silence was to last", q.to.text, v.where()), doubt: v.proof.doubt}
 	}
 	during := fmt.Sprintf("from %s to %s", clock(from.at), clock(to))
-	noise := q.noise(v, from, to)
+	noise, late := q.noise(v, from, to)
 	if len(noise) > 0 {
 		first := noise[0]
 		o := outcome{verdict: verdict.Fail, witnesses: noise, got: plural(int64(len(noise)), "packet"),
 			reason: fmt.Sprintf("%s %s, the first at %s (packet %d)", plural(int64(len(noise)), "packet"), during, clock(first.Time), first.Number)}
-		if v.proof.wary() && !q.certain(v) || v.proof.state == trace.Unproven && latest(q.from) {
+		switch {
+		case v.proof.wary() && !q.certain(v), v.proof.state == trace.Unproven && latest(q.from):
 			o.verdict, o.doubt = verdict.Inconclusive, v.proof.doubt
+		case late == len(noise):
+			o.verdict, o.doubt = verdict.Inconclusive, mayPrecede
 		}
 		return o
 	}
 	o := outcome{verdict: v.proof.unseen(), doubt: v.proof.doubt, reason: "no packet " + during, got: "no packet"}
 	if end := v.recorded(); end < to {
 		o.verdict, o.doubt = verdict.Inconclusive, "the record ends "+span(time.Duration(to-end))+" too early"
+	} else if behind, _ := q.noise(v, found{at: to}, to+flow.LateTime); len(behind) > 0 && q.endsByTime() {
+		o.verdict, o.doubt, o.witnesses = verdict.Inconclusive, mayPrecede, behind[:1]
+		o.reason += fmt.Sprintf(", but one at %s (packet %d)", clock(behind[0].Time), behind[0].Number)
 	}
 	return o
 }
+
+// endsByTime says whether the silence ends at a moment that no packet marks. Behind the end of a window others begin.
+func (q quiet) endsByTime() bool { return q.length > 0 || q.to != nil && q.to.event != "" }
 
 // latest says whether a moment is the last packet of a kind: one that was not seen may have come later, after the packets
 // that seem to break the silence.
@@ -111,9 +121,9 @@ func (q quiet) finish(v *view, from found) (int64, bool) {
 	return to.at, ok
 }
 
-// noise gives the packets that break the silence. It may reach beyond the window from whose end it is counted.
-func (q quiet) noise(v *view, from found, to int64) []verdict.Witness {
-	var ws []verdict.Witness
+// noise gives the packets that break the silence, and how many of them may have been sent before it. It may reach beyond
+// the window from whose end it is counted.
+func (q quiet) noise(v *view, from found, to int64) (ws []verdict.Witness, late int) {
 	for _, f := range v.t.Capture.Flows {
 		if nobodys(f) || v.scope.flow != nil && !v.scope.flow.takes(f) {
 			continue
@@ -125,10 +135,13 @@ func (q quiet) noise(v *view, from found, to int64) []verdict.Witness {
 				continue
 			}
 			ws = append(ws, witness(f, p, fmt.Sprintf("%s, %s", p.Dir, p.Phase)))
+			if !q.from.fresh(v) && !from.surely(f, p) {
+				late++
+			}
 		}
 	}
 	slices.SortStableFunc(ws, func(a, b verdict.Witness) int { return int(a.Time - b.Time) })
-	return ws
+	return ws, late
 }
 
 // certain says whether a packet seen in the silence proves that it was broken, in a record with holes: the silence's

@@ -13,7 +13,8 @@ import (
 // reconnect is a claim on how soon the device is back after each cut of its session.
 //
 // Cuts and sessions are the run's timeline, where nothing is lost. A first packet that was seen came no later, so a time
-// within the limit is a pass even in a leaky record; a packet that was not seen is a fail only in a whole one.
+// within the limit is a pass even in a leaky record; a packet that was not seen is a fail only in a whole one. Neither is
+// proved where it hangs on a packet that may have been sent before the cut (see late.go).
 type reconnect struct {
 	toSession bool
 	each      *bound
@@ -79,15 +80,25 @@ func (v *view) carrier(name string) []int64 {
 
 // back judges one cut: whether the device was back before the next, and how soon.
 func (c reconnect) back(v *view, number int, cut, until int64) outcome {
-	packet, at := v.firstUp(v.gone(cut, until), until)
+	gone := v.gone(cut, until)
+	packet, at := v.firstUp(gone, until)
+	o := c.backAt(v, number, cut, until, packet, at)
+	if sure := min(gone+flow.LateTime, v.begun(cut, until)); !c.toSession && at != 0 && at < sure {
+		packet, at = v.firstUp(sure-1, until)
+		if c.backAt(v, number, cut, until, packet, at).verdict != o.verdict {
+			o.verdict, o.doubt = verdict.Inconclusive, mayPrecede
+		}
+	}
+	return o
+}
+
+// backAt judges one cut where the first packet up came at a time, 0 where none did.
+func (c reconnect) backAt(v *view, number int, cut, until int64, packet verdict.Witness, at int64) outcome {
 	end, what := at, "the first packet up"
 	if c.toSession {
 		what, end = "the new session", 0
-		for _, s := range v.carrier("session.created") {
-			if s > cut && s < until {
-				end = s
-				break
-			}
+		if begun := v.begun(cut, until); begun != never {
+			end = begun
 		}
 	}
 	if end == 0 {
@@ -133,6 +144,17 @@ func (v *view) gone(cut, until int64) int64 {
 		return cut
 	}
 	return over
+}
+
+// begun is when the next session began after a cut, never where the carrier told of none: who has one is back, and what
+// comes then is no longer of the session before.
+func (v *view) begun(cut, until int64) int64 {
+	for _, at := range v.carrier("session.created") {
+		if at > cut && at < until {
+			return at
+		}
+	}
+	return never
 }
 
 // sessionAt names the session that the device had at a moment: the last that began before; "" where the carrier told of

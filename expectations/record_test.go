@@ -60,6 +60,20 @@ func conversation(kind packet.Kind, peer, name string, packets ...sent) *flow.Fl
 	return f
 }
 
+// withNumbers gives the segments of a connection the numbers that they have where nothing is lost or sent again.
+func withNumbers(segments []sent) []sent {
+	next := [2]uint32{up: 1000, down: 5000}
+	for i := range segments {
+		s := &segments[i]
+		s.seq, s.ack = next[s.dir], next[1-s.dir]
+		next[s.dir] += uint32(s.payload)
+		if s.flags&(packet.SYN|packet.FIN) != 0 {
+			next[s.dir]++
+		}
+	}
+	return segments
+}
+
 // record makes a whole trace of flows: numbered in the order of time, the tap proved good.
 func record(flows ...*flow.Flow) *trace.Trace {
 	c := &trace.Capture{File: "made.pcap", Total: trace.Total{Flows: map[string]uint64{}}}
@@ -144,7 +158,7 @@ var fins = []sent{
 
 // clean is a lookup and an HTTP exchange that ends cleanly.
 func clean() []*flow.Flow {
-	f := conversation(packet.TCP, "52.219.0.180:80", "files.example.com", append(exchange("", ""), fins...)...)
+	f := conversation(packet.TCP, "52.219.0.180:80", "files.example.com", withNumbers(append(exchange("", ""), fins...))...)
 	f.Close, f.FinSeen, f.FirstClose, f.ClosedAt = flow.Clean, true, up, at(2.1).UnixNano()
 	f.Exchanges = []flow.Exchange{{Method: "GET", Host: "files.example.com", Status: 200}}
 	return []*flow.Flow{lookupFlow(0, "files.example.com", true), f}
@@ -154,7 +168,7 @@ func clean() []*flow.Flow {
 func lateReset() []*flow.Flow {
 	fs := clean()
 	f := conversation(packet.TCP, "52.219.0.180:80", "files.example.com",
-		append(append(exchange("", ""), fins...), sent{at: 62.1, dir: up, phase: flow.Reset, flags: packet.RST | packet.ACK})...)
+		withNumbers(append(append(exchange("", ""), fins...), sent{at: 62.1, dir: up, phase: flow.Reset, flags: packet.RST | packet.ACK}))...)
 	f.Close, f.FinSeen, f.FirstClose, f.ClosedAt = flow.ResetAfterClose, true, up, at(2.1).UnixNano()
 	f.Exchanges = fs[1].Exchanges
 	return []*flow.Flow{fs[0], f}

@@ -169,7 +169,8 @@ func longestGap(v *view, b bound, name string, fits func(*flow.Packet) bool) out
 // between is a claim on the time from one moment to the next other one.
 //
 // Where the first is no packet (a window's begin, the carrier's cut) and the second is a first packet, a packet seen is a
-// packet that came no later: within the limit is a pass even in a leaky record. All else combines both proofs.
+// packet that came no later: within the limit is a pass even in a leaky record. All else combines both proofs. After a cut
+// a first packet proves nothing that may have been sent before it (see late.go).
 type timeFrom struct {
 	from, to moment
 	is       bound
@@ -202,9 +203,20 @@ func (c timeFrom) check(v *view) outcome {
 		after--
 	}
 	z, ok := c.to.find(v, after+1)
+	o := c.took(v, a, z, ok)
+	if ok && c.from.event != "" && !c.from.fresh(v) && z.packet != nil && !a.surely(z.flow, z.packet) {
+		later, ok := c.to.find(v, a.at+flow.LateTime)
+		if c.took(v, a, later, ok).verdict != o.verdict {
+			o.verdict, o.doubt = verdict.Inconclusive, mayPrecede
+		}
+	}
+	return o
+}
+
+// took judges the time from a to z, where there is such a moment.
+func (c timeFrom) took(v *view, a, z found, ok bool) outcome {
 	if !ok {
-		o := outcome{verdict: v.proof.unmet(), doubt: v.proof.doubt, reason: fmt.Sprintf("no %s after %s", c.to.text, a.tell(c.from))}
-		return o
+		return outcome{verdict: v.proof.unmet(), doubt: v.proof.doubt, reason: fmt.Sprintf("no %s after %s", c.to.text, a.tell(c.from))}
 	}
 	n := z.at - a.at
 	m := derived(n)

@@ -153,7 +153,7 @@ func (t *Tracker) placeLate(s *state, end int, p *packet.Packet, length uint32) 
 	to := p.Seq + length
 	f := repeated
 	if d.flags&sideSYN == 0 && after(d.base, p.Seq) && d.next-p.Seq < maxWindow {
-		if !after(to, d.base) && (p.Flags&packet.SYN != 0 || s.sinceStart(p.Time)-d.lastAt <= uint32(t.patience(s)/100_000)) {
+		if !after(to, d.base) && (p.Flags&packet.SYN != 0 || int64(s.silent(end, p.Time)) <= t.patience(s)/100_000) {
 			f = reordered
 		} else {
 			f = resent

@@ -136,6 +136,10 @@ func (s *state) dir(end int) Direction {
 // sinceStart gives a time in the unit of side.lastAt.
 func (s *state) sinceStart(at int64) uint32 { return uint32(max(0, at-s.start) / 100_000) }
 
+// silent is how long an end has been silent at a time, in the same unit; less than none where its latest packet has a later
+// time, as in a capture that keeps the times at which packets passed and not their order.
+func (s *state) silent(end int, at int64) int32 { return int32(s.sinceStart(at) - s.sides[end].lastAt) }
+
 // keyOf gives the key of a packet's flow and the end that sent it. It handles addresses in words of eight bytes, as the
 // decoder has just written them: read back in one piece of sixteen, they would have to wait for both halves.
 func keyOf(p *packet.Packet, k *key) (end int) {

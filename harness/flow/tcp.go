@@ -12,16 +12,17 @@ const LateTime = int64(250 * time.Millisecond)
 
 // An end is silent before a keep-alive: what follows sooner is a reordered ACK, LateTime late at the worst, and no stack sends
 // keep-alives that soon of itself (RFC 9293, 3.8.4, asks for two hours). Where the sender's IP identification shows that it
-// was sent last, the silence need only be longer than neighbours are apart.
+// was sent last, the silence need only be longer than neighbours are apart: but for an end of which something is still to
+// come, which may be the number that a keep-alive would repeat.
 const (
 	quietTime   = int64(10 * time.Millisecond)
-	quietTenths = uint32(quietTime / 100_000)
-	lateTenths  = uint32(LateTime / 100_000)
+	quietTenths = int32(quietTime / 100_000)
+	lateTenths  = int32(LateTime / 100_000)
 )
 
 // silence is how long an end must have been silent before a packet of it can be a keep-alive, in the unit of side.lastAt.
-func (d *side) silence(p *packet.Packet) uint32 {
-	if p.HasIPID && d.ipRun >= countingRun && int16(p.IPID-d.ipID) > 0 {
+func (d *side) silence(p *packet.Packet) int32 {
+	if p.HasIPID && d.ipRun >= countingRun && int16(p.IPID-d.ipID) > 0 && d.flags&sideHoles == 0 {
 		return quietTenths
 	}
 	return lateTenths
@@ -169,14 +170,14 @@ func (t *Tracker) segmentPhase(h uint32, s *state, end int, p *packet.Packet, f 
 // not acknowledged some time ago is sent again.
 func (t *Tracker) isProbe(s *state, end int, p *packet.Packet) bool {
 	d, o := &s.sides[end], &s.sides[1-end]
-	now, silence := s.sinceStart(p.Time), d.silence(p)
-	if p.PayloadLen > 1 || p.Flags&(packet.SYN|packet.FIN) != 0 || now-d.lastAt < silence {
+	silence := d.silence(p)
+	if p.PayloadLen > 1 || p.Flags&(packet.SYN|packet.FIN) != 0 || s.silent(end, p.Time) < silence {
 		return false
 	}
 	if d.flags&sideFIN != 0 && d.finEnd == d.next {
 		return false
 	}
-	return p.PayloadLen == 0 || o.flags&sideAck != 0 && o.ack == d.next && now-o.lastAt >= silence
+	return p.PayloadLen == 0 || o.flags&sideAck != 0 && o.ack == d.next && s.silent(1-end, p.Time) >= silence
 }
 
 // countIPID follows whether an end's IP identification counts up in this flow.

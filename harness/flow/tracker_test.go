@@ -201,6 +201,27 @@ func TestKeepalives(t *testing.T) {
 	require.Zero(t, f.Sides[Up].Retransmissions)
 }
 
+// A mirror's disorder is no silence: an ACK overtaken by what was sent after it has the number that a keep-alive would have.
+func TestOvertakenIsNoKeepalive(t *testing.T) {
+	c := newConversation().open().send(Up, packet.ACK, "").send(Up, push, "x")
+	last := len(c.packets) - 1
+	c.packets[last-1], c.packets[last] = c.packets[last], c.packets[last-1]
+	require.Zero(t, one(t, c.packets).Sides[Up].Keepalives, "with the times at which they passed")
+
+	c = newConversation().open()
+	for range countingRun {
+		c.send(Up, push, "x").send(Down, packet.ACK, "")
+	}
+	fin := c.segment(Up, packet.FIN|packet.ACK, "")
+	c.seq[Up]++
+	c.send(Down, packet.ACK, "")
+	ack := c.after(time.Second/10).segment(Up, packet.ACK, "")
+	ack.Seq, fin.Time = fin.Seq, c.after(time.Second/20).at
+	f := one(t, append(c.packets, ack, fin))
+	require.Zero(t, f.Sides[Up].Keepalives, "an end whose FIN is still to come")
+	require.Equal(t, 1, f.Sides[Up].FIN)
+}
+
 func TestJoinedPackets(t *testing.T) {
 	c := newConversation().open()
 	c.send(Down, push, string(make([]byte, 2714)))
