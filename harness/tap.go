@@ -207,7 +207,7 @@ func (c *tapping) prepare() error {
 		options.Decoded = c.board.Add
 	}
 	if c.o.Write != "" {
-		r := record.Options{File: c.o.Write, Rotate: c.o.Rotate, Comment: "tollgate tap " + c.tap.Name(), Counts: c.counts}
+		r := record.Options{File: c.o.Write, Rotate: c.o.Rotate, Comment: "tollgate tap " + c.tap.Name(), Counts: c.counts, Outages: c.untaken}
 		if c.o.Write == "-" {
 			r.Create = record.Stream(c.o.Out)
 		}
@@ -384,6 +384,14 @@ func (c *tapping) outages() []bench.Outage {
 	return nil
 }
 
+// untaken is outages as a recording tells them.
+func (c *tapping) untaken(string) (out []trace.Outage) {
+	for _, o := range c.outages() {
+		out = append(out, trace.Outage(o))
+	}
+	return out
+}
+
 // finish ends the tap, completes the file and settles the analysis.
 func (c *tapping) finish(r *TapResult) error {
 	if err := c.bench.CloseParts(); err != nil && r.Err == nil {
@@ -402,17 +410,14 @@ func (c *tapping) finish(r *TapResult) error {
 	if r.Capture, err = c.live.End(r.Stats.Dropped); errors.Is(err, trace.ErrLinkType) {
 		err = nil // it was recorded all the same
 	}
-	r.account(c.tap.Name())
+	r.account(c.tap.Name(), c.untaken(""))
 	return err
 }
 
 // account adds to what the packets show of the capture's completeness what the tap knows of itself: the spans in which it
 // did not capture, and that it broke.
-func (r *TapResult) account(tap string) {
-	e := trace.TapEvidence{Name: tap, ReadyBefore: true, Flushed: true}
-	for _, o := range r.Outages {
-		e.Outages = append(e.Outages, trace.Outage(o))
-	}
+func (r *TapResult) account(tap string, outages []trace.Outage) {
+	e := trace.TapEvidence{Name: tap, ReadyBefore: true, Flushed: true, Outages: outages}
 	if r.End == TapBroke && r.Err != nil {
 		e.Error = r.Err.Error()
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -25,8 +26,8 @@ func TestTapThatWasOut(t *testing.T) {
 	go func() { written <- os.WriteFile(fifo, b, 0) }()
 	ctx, end := context.WithCancel(t.Context())
 	defer end()
-	told := 0
-	r, err := harness.Tap(ctx, harness.TapOptions{Name: "pipe", Words: []string{"path=" + fifo}, Every: 1e6, Tell: func(v harness.TapView) {
+	told, file := 0, filepath.Join(t.TempDir(), "night.pcapng")
+	r, err := harness.Tap(ctx, harness.TapOptions{Name: "pipe", Words: []string{"path=" + fifo}, Write: file, Every: 1e6, Tell: func(v harness.TapView) {
 		if told = len(v.Outages); told > 0 && v.Taken == 17 {
 			end()
 		}
@@ -39,4 +40,9 @@ func TestTapThatWasOut(t *testing.T) {
 	require.True(t, r.Outages[0].To.IsZero())
 	require.Equal(t, trace.Broken, r.Capture.Completeness.State)
 	require.Contains(t, r.Capture.Completeness.Reasons[0], "tap pipe did not capture from ")
+
+	c, err := trace.ReadFiles([]string{file}, "night.pcapng", trace.Options{})
+	require.NoError(t, err)
+	require.Equal(t, trace.Broken, c.Completeness.State, "the recording tells the same")
+	require.Regexp(t, `^tap pipe did not capture for .* from .* on: `+regexp.QuoteMeta(r.Outages[0].Cause)+`$`, c.Completeness.Reasons[0])
 }

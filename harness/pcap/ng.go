@@ -24,6 +24,8 @@ const (
 	maxBlock = MaxRecord + 512<<10
 	// maxInterfaces bounds those of one section.
 	maxInterfaces = 1 << 16
+	// maxSpans bounds those of one file; of later ones nothing is known.
+	maxSpans = 1 << 16
 )
 
 // sections is what is known of a pcapng file: its present section, and of earlier ones only their sums.
@@ -37,6 +39,7 @@ type sections struct {
 	comment    string            // of the first section's header
 	lost       map[string]uint64 // drops of the sections before, by the interfaces' names
 
+	spans       []Span
 	commentable []byte // options of the record given last
 }
 
@@ -251,17 +254,33 @@ func (r *Reader) statistics(length uint32) error {
 	if uint64(index) >= uint64(len(n.interfaces)) {
 		return nil
 	}
+	i := &n.interfaces[index]
 	var drops uint64
+	said := Span{Interface: i.name}
 	n.options(body[12:], func(code uint16, value []byte) {
-		if (code == optIfDrop || code == optOSDrop) && len(value) == 8 {
+		switch {
+		case code == optComment && said.Comment == "":
+			said.Comment = string(value)
+		case len(value) != 8:
+		case code == optFrom:
+			said.From = i.clock.nanoseconds(n.moment(value))
+		case code == optTo:
+			said.To = i.clock.nanoseconds(n.moment(value))
+		case code == optIfDrop || code == optOSDrop:
 			if count := n.uint64(value); count != notKnown {
 				drops += count
 			}
 		}
 	})
-	n.interfaces[index].reported = max(n.interfaces[index].reported, drops)
+	i.reported = max(i.reported, drops)
+	if said.Comment != "" && said.From > 0 && said.To >= said.From && len(n.spans) < maxSpans {
+		n.spans = append(n.spans, said)
+	}
 	return nil
 }
+
+// moment reads a timestamp, whose upper half comes first in either byte order.
+func (n *sections) moment(b []byte) uint64 { return uint64(n.uint32(b))<<32 | uint64(n.uint32(b[4:])) }
 
 // packet reads an enhanced (section 4.3), simple (4.4) or obsolete packet block (appendix A).
 func (r *Reader) packet(kind, length uint32, rec *Record) error {
@@ -288,7 +307,7 @@ func (r *Reader) enhanced(body []byte, rec *Record) error {
 	if err != nil {
 		return err
 	}
-	rec.Time = i.clock.nanoseconds(uint64(n.uint32(body[4:]))<<32 | uint64(n.uint32(body[8:])))
+	rec.Time = i.clock.nanoseconds(n.moment(body[4:]))
 	if len(n.commentable) < 4 {
 		return nil
 	}

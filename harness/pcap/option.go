@@ -11,7 +11,9 @@ const (
 
 	optDropCount = 4 // enhanced packet block
 
-	optIfRecv = 4 // interface statistics block
+	optFrom   = 2 // interface statistics block
+	optTo     = 3
+	optIfRecv = 4
 	optIfDrop = 5
 	optOSDrop = 7
 

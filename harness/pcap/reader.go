@@ -111,6 +111,14 @@ func (r *Reader) DropsOf(name string) uint64 {
 	return sum
 }
 
+// Spans gives what the interfaces' statistics have said of stretches of time up to now, of 65,536 of them at most.
+func (r *Reader) Spans() []Span {
+	if r.ng == nil {
+		return nil
+	}
+	return r.ng.spans
+}
+
 // Comment gives the comment of the file's first section header, "" where there is none.
 func (r *Reader) Comment() string {
 	if r.ng == nil {

@@ -43,6 +43,13 @@ type Stats struct {
 	Dropped  uint64 // packets lost for lack of room
 }
 
+// Span is a stretch of an interface's time of which its statistics say something (isb_starttime, isb_endtime, opt_comment).
+type Span struct {
+	Interface string // its name; WriteSpan takes the interface's number instead
+	From, To  int64  // nanoseconds since the Unix epoch
+	Comment   string
+}
+
 // Writer writes a pcapng capture of one section, little-endian, its times in nanoseconds. That of NewWriter is buffered;
 // Flush after a record makes it readable at the other end of a pipe. An error of the output stays there. A Writer is not
 // safe for concurrent use.
@@ -144,6 +151,20 @@ func (w *Writer) WriteStats(number int, s Stats) error {
 	return w.end()
 }
 
+// WriteSpan writes what there is to say of a stretch of an interface's time, as statistics without counts.
+func (w *Writer) WriteSpan(number int, s Span) error {
+	if number < 0 || number >= w.interfaces {
+		return fmt.Errorf("write span: interface %d of %d: add it first", number, w.interfaces)
+	}
+	w.begin(blockStats)
+	w.uint32(uint32(number))
+	w.time(max(s.To, 0))
+	w.text(optComment, s.Comment)
+	w.moment(optFrom, s.From)
+	w.moment(optTo, s.To)
+	return w.end()
+}
+
 // Flush hands everything written to the output.
 func (w *Writer) Flush() error {
 	if w.buffer == nil {
@@ -195,6 +216,13 @@ func (w *Writer) option(code uint16, value []byte) {
 	w.uint16(code)
 	w.uint16(uint16(len(value)))
 	w.padded(value)
+}
+
+// moment writes a timestamp as an option.
+func (w *Writer) moment(code uint16, t int64) {
+	w.uint16(code)
+	w.uint16(8)
+	w.time(max(t, 0))
 }
 
 func (w *Writer) number(code uint16, v uint64) {

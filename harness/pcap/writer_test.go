@@ -93,6 +93,37 @@ func TestWriterByAnotherReader(t *testing.T) {
 	require.Equal(t, "a", r.SectionInfo().Application)
 }
 
+// What is said of a span is read again, and by others as an interface's statistics.
+func TestSpans(t *testing.T) {
+	var file bytes.Buffer
+	w, err := NewWriter(&file, Section{}, Interface{Name: "tap0", Link: LinkRaw}, Interface{Name: "tap1", Link: LinkRaw})
+	require.NoError(t, err)
+	one := Span{"tap1", 1_600_000_000_123_456_789, 1_600_000_005_000_000_001, "its writer died"}
+	require.NoError(t, w.WriteSpan(1, one))
+	require.NoError(t, w.WriteSpan(1, Span{From: 7, To: 6, Comment: "backward"}))
+	require.NoError(t, w.WriteSpan(1, Span{From: 7, To: 8}))
+	require.NoError(t, w.WriteSpan(0, Span{From: 7, To: 8, Comment: "two"}))
+	require.ErrorContains(t, w.WriteSpan(2, one), "interface 2 of 2: add it first")
+	require.NoError(t, w.Write(Record{Interface: 1, Time: 9}))
+	require.NoError(t, w.Flush())
+
+	r, err := NewReader(bytes.NewReader(file.Bytes()))
+	require.NoError(t, err)
+	require.Empty(t, r.Spans())
+	_, err = readAll(r)
+	require.NoError(t, err)
+	require.Equal(t, []Span{one, {"tap0", 7, 8, "two"}}, r.Spans())
+	require.Zero(t, r.Drops())
+
+	other, err := pcapgo.NewNgReader(bytes.NewReader(file.Bytes()), pcapgo.NgReaderOptions{})
+	require.NoError(t, err)
+	_, _, err = other.ReadPacketData()
+	require.NoError(t, err)
+	i, err := other.Interface(0)
+	require.NoError(t, err)
+	require.Equal(t, []any{int64(7), int64(8), "two"}, []any{i.Statistics.StartTime.UnixNano(), i.Statistics.EndTime.UnixNano(), i.Statistics.Comment})
+}
+
 func TestWriterLimits(t *testing.T) {
 	var file bytes.Buffer
 	w, err := NewWriter(&file, Section{}, Interface{Link: LinkEthernet})

@@ -19,12 +19,12 @@ type part struct {
 
 	size   int64    // bytes in the file: whole blocks
 	buffer []byte   // blocks not yet in the file
-	queue  []queued // frames and interfaces in the buffer
+	queue  []queued // frames, interfaces and spans in the buffer
 	torn   bool     // the file ends inside a block that could not be taken back
 	wrote  bool     // frames have reached the file since it was last looked at
 }
 
-// queued is a frame, or an interface's description, that waits in the buffer.
+// queued is a frame, or what is said of an interface, that waits in the buffer.
 type queued struct {
 	from, to int // its block in the buffer
 	origin   int
@@ -92,8 +92,17 @@ func (p *part) stats(number int, s pcap.Stats) {
 	}
 }
 
+// span puts what there is to say of a span into the buffer.
+func (p *part) span(number int, s pcap.Span) {
+	from := len(p.buffer)
+	if err := p.writer.WriteSpan(number, s); err != nil {
+		panic("recording: " + err.Error()) // as above
+	}
+	p.queue = append(p.queue, queued{from: from, to: len(p.buffer), origin: number})
+}
+
 // flush writes the buffer into the file. Where that fails, the blocks that are whole stay in it, the frames that are not
-// there are given back, and the descriptions of interfaces wait for the next time.
+// there are given back, and what is said of interfaces waits for the next time.
 func (p *part) flush() (unwritten []queued, err error) {
 	if len(p.buffer) == 0 {
 		return nil, nil

@@ -40,6 +40,8 @@ type Options struct {
 	// Counts gives what a tap has counted up to now. It is asked now and then, never while a frame is being written, and
 	// for the last time by Close. Nil where nothing counts.
 	Counts func(tap string) Counts
+	// Outages gives the spans in which a tap did not capture, oldest first; it is asked when Counts is. Nil where nobody knows.
+	Outages func(tap string) []trace.Outage
 	// Reserve is how much room is kept on the disk while recording, for what is written when it is over: a trace is of no
 	// use where the disk was filled with packets to the last byte.
 	Reserve int64
@@ -87,9 +89,11 @@ type Recorder struct {
 	frames     uint64 // recorded, those still in the buffer among them
 	counts     map[string]Counts
 	told       map[string]Counts // those that were written last
-	trouble    error             // why nothing is written now
-	rest       int               // ticks until it is tried again
-	over       bool              // a stream's other end is gone: it is never tried again
+	outages    map[string][]trace.Outage
+	toldOf     map[string]int // how many of them are written
+	trouble    error          // why nothing is written now
+	rest       int            // ticks until it is tried again
+	over       bool           // a stream's other end is gone: it is never tried again
 	gaps       []trace.RecordingGap
 	missing    bool // the last gap is not over
 	unended    error
@@ -122,7 +126,8 @@ func Create(o Options) (*Recorder, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	r := &Recorder{o: o, quit: make(chan struct{}), done: make(chan struct{}), counts: map[string]Counts{}, told: map[string]Counts{}}
+	r := &Recorder{o: o, quit: make(chan struct{}), done: make(chan struct{}), counts: map[string]Counts{}, told: map[string]Counts{},
+		outages: map[string][]trace.Outage{}, toldOf: map[string]int{}}
 	if err := r.begin(); err != nil {
 		return nil, fmt.Errorf("begin recording: %w", explained(err, filepath.Dir(o.File)))
 	}
@@ -249,6 +254,7 @@ func (r *Recorder) statistics(last bool) {
 			r.part.describe(r.interfaces[:i+1]) // its loss is told by nothing else
 		}
 	}
+	r.tellOutages(last)
 	for i, o := range r.interfaces[:r.part.known] {
 		s := pcap.Stats{Time: r.o.Now().UnixNano(), Dropped: o.told}
 		if last {
@@ -262,6 +268,26 @@ func (r *Recorder) statistics(last bool) {
 		}
 		if s != (pcap.Stats{Time: s.Time}) {
 			r.part.stats(i, s)
+		}
+	}
+}
+
+// tellOutages writes the spans in which a tap did not capture: each when it is over, or, of one that lasts, at the end.
+func (r *Recorder) tellOutages(last bool) {
+	for i, o := range r.interfaces {
+		if !o.first {
+			continue
+		}
+		for _, out := range r.outages[o.tap][r.toldOf[o.tap]:] {
+			if out.To.IsZero() {
+				if !last {
+					break
+				}
+				out.To = r.o.Now()
+			}
+			r.part.describe(r.interfaces[:i+1])
+			r.part.span(i, pcap.Span{From: out.From.UnixNano(), To: out.To.UnixNano(), Comment: trace.OutageMark + out.Cause})
+			r.toldOf[o.tap]++
 		}
 	}
 }
@@ -391,14 +417,16 @@ func (r *Recorder) changed() bool {
 			return true
 		}
 	}
+	for tap, all := range r.outages {
+		if told := r.toldOf[tap]; told < len(all) && !all[told].To.IsZero() {
+			return true
+		}
+	}
 	return false
 }
 
-// count asks every tap for its counts, without holding up whoever writes.
+// count asks every tap for its counts and outages, without holding up whoever writes.
 func (r *Recorder) count() {
-	if r.o.Counts == nil {
-		return
-	}
 	r.mu.Lock()
 	var taps []string
 	for _, o := range r.interfaces {
@@ -408,9 +436,16 @@ func (r *Recorder) count() {
 	}
 	r.mu.Unlock()
 	for _, tap := range taps {
-		c := r.o.Counts(tap)
+		var c Counts
+		if r.o.Counts != nil {
+			c = r.o.Counts(tap)
+		}
+		var outages []trace.Outage
+		if r.o.Outages != nil {
+			outages = r.o.Outages(tap)
+		}
 		r.mu.Lock()
-		r.counts[tap] = c
+		r.counts[tap], r.outages[tap] = c, outages
 		r.mu.Unlock()
 	}
 }

@@ -46,6 +46,7 @@ type read struct {
 	records  []pcap.Record
 	comments [][]string
 	drops    uint64
+	spans    []pcap.Span
 	cut      bool
 }
 
@@ -56,7 +57,7 @@ func readFile(t require.TestingT, in io.Reader) read {
 	for {
 		rec, err := r.Next()
 		if errors.Is(err, io.EOF) {
-			out.drops, out.cut = r.Drops(), r.Cut()
+			out.drops, out.spans, out.cut = r.Drops(), r.Spans(), r.Cut()
 			return out
 		}
 		require.NoError(t, err, "never damaged")
@@ -169,6 +170,44 @@ func TestCounts(t *testing.T) {
 	require.Equal(t, []uint64{5, 2, 5}, drops)
 }
 
+// A span in which a tap did not capture is in the part that is written when it is over, once; one that lasts to the end
+// ends there. A disk that is full keeps it waiting.
+func TestOutages(t *testing.T) {
+	moment := func(n int) time.Time { return time.Unix(0, at(n)).UTC() }
+	outages := []trace.Outage{{From: moment(1), Cause: "its writer died"}}
+	d := &disk{left: 1 << 20}
+	r, err := Create(Options{File: "c", Now: func() time.Time { return moment(9) }, Create: func(string) (File, error) { return d, nil },
+		Outages: func(tap string) []trace.Outage {
+			require.Equal(t, "tap", tap)
+			return slices.Clone(outages)
+		}})
+	require.NoError(t, err)
+	spans := func() []pcap.Span {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return readFile(t, bytes.NewReader(d.data)).spans
+	}
+	r.Write("tap", frame(1, 60))
+	r.count()
+	r.tick(true)
+	require.Empty(t, spans(), "it lasts")
+	outages[0].To = moment(2)
+	r.count()
+	d.leave(10)
+	r.tick(true)
+	require.Empty(t, spans())
+	require.Error(t, r.Err())
+	d.leave(1 << 20)
+	retry(r)
+	first := pcap.Span{Interface: "tap", From: at(1), To: at(2), Comment: "not captured: its writer died"}
+	r.Write("tap", frame(2, 60))
+	r.Flush()
+	require.Equal(t, []pcap.Span{first}, spans())
+	outages = append(outages, trace.Outage{From: moment(5), Cause: "interface tap0 vanished"})
+	require.NoError(t, r.Close())
+	require.Equal(t, []pcap.Span{first, {Interface: "tap", From: at(5), To: at(9), Comment: "not captured: interface tap0 vanished"}}, spans())
+}
+
 // A record that no file can hold is told of, and the others are recorded.
 func TestImpossibleRecords(t *testing.T) {
 	first := filepath.Join(t.TempDir(), "capture.pcapng")
@@ -278,6 +317,12 @@ func (d *disk) Truncate(size int64) error {
 func (d *disk) Close() error {
 	d.closed = true
 	return nil
+}
+
+func (d *disk) leave(n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.left = n
 }
 
 func (d *disk) grow(n int) {

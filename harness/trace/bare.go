@@ -90,6 +90,7 @@ func (a *analysis) fileHoles(drops uint64) []Hole {
 	}
 	out = append(out, a.cuts.holes(HoleCut, func(n uint64) string { return packets(n) + " cut short in the capture" })...)
 	out = append(out, a.shorn.holes(HolePayload, func(n uint64) string { return packets(n) + " cut short in the capture, behind their headers" })...)
+	out = append(out, a.outages...)
 	switch {
 	case a.unfinished:
 		out = append(out, Hole{Kind: HoleCut, From: c.Last, Flow: -1, Reason: "the recording was not written to its end: its writer was killed, or still writes"})

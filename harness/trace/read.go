@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"math/bits"
+	"strings"
+	"time"
 
 	"github.com/tollgate-iot/tollgate/harness/flow"
 	"github.com/tollgate-iot/tollgate/harness/merge"
@@ -73,6 +75,8 @@ type analysis struct {
 	reported   uint64 // drops by what the files say all in all
 	unfinished bool   // a file is a recording that was not written to its end
 
+	outages []Hole // that the files tell of
+
 	doubts []merge.Doubt // packets that may have passed without being seen, where several taps are merged
 	more   uint64
 	order  order
@@ -106,6 +110,12 @@ func (a *analysis) readAll(in *pcap.Reader) error {
 	a.reported += in.Drops()
 	a.out.Cut = a.out.Cut || in.Cut()
 	a.unfinished = a.unfinished || in.Unfinished()
+	for _, s := range in.Spans() {
+		if cause, ok := strings.CutPrefix(s.Comment, OutageMark); ok {
+			o := Outage{From: time.Unix(0, s.From), To: time.Unix(0, s.To), Cause: cause}
+			a.outages = append(a.outages, o.hole(s.Interface))
+		}
+	}
 	return nil
 }
 

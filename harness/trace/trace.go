@@ -216,6 +216,9 @@ type TapEvidence struct {
 	Outages []Outage `json:"outages,omitempty"`
 }
 
+// OutageMark begins what a capture says of a span in which its tap did not capture (pcap.Span); the cause follows.
+const OutageMark = "not captured: "
+
 // Outage is a span in which a tap did not capture: everything in it may be missing.
 type Outage struct {
 	From  time.Time `json:"from"`        // bench clock
