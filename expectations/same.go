@@ -64,26 +64,13 @@ func sameAtKind() kind {
 
 // passed is a packet as it passed a place.
 type passed struct {
-	flow     *flow.Flow
-	packet   *flow.Packet
-	src, dst netip.AddrPort
-	matched  bool
-}
-
-// content is what a packet has whoever translates its addresses.
-type content struct {
-	kind          packet.Kind
-	seq, ack      uint32
-	flags         packet.Flags
-	ipid          uint16
-	payload, icmp uint32
+	trace.Passage
+	flow    *flow.Flow
+	packet  *flow.Packet
+	matched bool
 }
 
 type route struct{ src, dst netip.AddrPort }
-
-func (p *passed) content() content {
-	return content{p.flow.Kind, p.packet.Seq, p.packet.Ack, p.packet.Flags, p.packet.IPID, p.packet.Payload, uint32(p.packet.ICMPType)}
-}
 
 func (s sameAt) check(v *view) outcome {
 	var at [2]*trace.Trace
@@ -97,7 +84,7 @@ func (s sameAt) check(v *view) outcome {
 		}
 	}
 	first, second := s.packets(v, at[0]), s.packets(v, at[1])
-	ahead := aheadOf(first, second)
+	ahead := trace.Ahead(at[0].Capture.Flows, at[1].Capture.Flows)
 	s.match(first, second, ahead)
 	in := func(p *passed, shift int64) bool { return p.packet.Time-shift >= v.from && p.packet.Time-shift < v.to }
 	shifts := s.shifts(v, ahead)
@@ -142,68 +129,22 @@ func (s sameAt) packets(v *view, at *trace.Trace) []*passed {
 			continue
 		}
 		for i := range f.Packets {
-			p := &passed{flow: f, packet: &f.Packets[i], src: f.Device, dst: f.Peer}
-			if p.packet.Dir == flow.Down {
-				p.src, p.dst = p.dst, p.src
-			}
-			out = append(out, p)
+			p := &f.Packets[i]
+			out = append(out, &passed{Passage: trace.PassageOf(f, p), flow: f, packet: p})
 		}
 	}
 	slices.SortStableFunc(out, func(a, b *passed) int { return int(min(1, max(-1, a.packet.Time-b.packet.Time))) })
 	return out
 }
 
-// passage is a packet's way and content: what both places show of one that nobody changes.
-type passage struct {
-	route
-	content
-}
-
-func (p *passed) passage() passage { return passage{route{p.src, p.dst}, p.content()} }
-
-// aheadOf gives how far the second place's clock is ahead of the first's, by the packets that are at both, once at each; where
-// all of them are translated, by their contents alone.
-func aheadOf(first, second []*passed) int64 {
-	if apart := apartBy(first, second, (*passed).passage); len(apart) > 0 {
-		return apart[len(apart)/2]
-	}
-	if apart := apartBy(first, second, func(p *passed) passage { return passage{content: p.content()} }); len(apart) > 0 {
-		return apart[len(apart)/2]
-	}
-	return 0
-}
-
-// apartBy gives, in order, how far packets lie apart that each place has once.
-func apartBy(first, second []*passed, by func(*passed) passage) (apart []int64) {
-	once := func(list []*passed) map[passage]*passed {
-		out := map[passage]*passed{}
-		for _, p := range list {
-			if _, again := out[by(p)]; again {
-				out[by(p)] = nil
-			} else {
-				out[by(p)] = p
-			}
-		}
-		return out
-	}
-	a, b := once(first), once(second)
-	for k, p := range a {
-		if q := b[k]; p != nil && q != nil {
-			apart = append(apart, q.packet.Time-p.packet.Time)
-		}
-	}
-	slices.Sort(apart)
-	return apart
-}
-
 // match finds each packet of one place at the other: as often as it is there, in the order of time.
 func (s sameAt) match(first, second []*passed, ahead int64) {
-	there := map[passage][]*passed{}
+	there := map[trace.Passage][]*passed{}
 	for _, p := range second {
-		there[p.passage()] = append(there[p.passage()], p)
+		there[p.Passage] = append(there[p.Passage], p)
 	}
 	for _, p := range first {
-		k := p.passage()
+		k := p.Passage
 		list := there[k]
 		for len(list) > 0 && list[0].packet.Time-ahead < p.packet.Time-int64(s.within) {
 			list = list[1:]
@@ -222,13 +163,13 @@ func left(here, there []*passed, in func(*passed) bool) []*passed {
 	segments := map[route][][2]uint32{}
 	for _, p := range there {
 		if p.flow.Kind == packet.TCP && p.packet.Payload > 0 {
-			r := route{p.src, p.dst}
+			r := route{p.Src, p.Dst}
 			segments[r] = append(segments[r], [2]uint32{p.packet.Seq, p.packet.Seq + p.packet.Payload})
 		}
 	}
 	var out []*passed
 	for _, p := range here {
-		if p.matched || !in(p) || p.flow.Kind == packet.TCP && p.packet.Payload > 0 && covered(p.packet, segments[route{p.src, p.dst}]) {
+		if p.matched || !in(p) || p.flow.Kind == packet.TCP && p.packet.Payload > 0 && covered(p.packet, segments[route{p.Src, p.Dst}]) {
 			continue
 		}
 		out = append(out, p)
@@ -252,23 +193,23 @@ func covered(p *flow.Packet, segments [][2]uint32) bool {
 
 // translated finds a packet that is at the other place with another address or port at one of its ends.
 func (s sameAt) translated(lost [2][]*passed, ahead int64) (outcome, bool) {
-	there := map[content][]*passed{}
+	there := map[trace.Content][]*passed{}
 	for _, p := range lost[1] {
-		there[p.content()] = append(there[p.content()], p)
+		there[p.Content] = append(there[p.Content], p)
 	}
 	for _, p := range lost[0] {
 		telling := p.flow.Kind == packet.TCP && p.packet.Seq != 0 || p.packet.IPID != 0 && p.packet.Payload > 0
 		if !telling {
 			continue
 		}
-		for _, q := range there[p.content()] {
+		for _, q := range there[p.Content] {
 			apart := q.packet.Time - ahead - p.packet.Time
-			if (p.src == q.src) == (p.dst == q.dst) || apart > int64(s.within) || apart < -int64(s.within) {
+			if (p.Src == q.Src) == (p.Dst == q.Dst) || apart > int64(s.within) || apart < -int64(s.within) {
 				continue
 			}
-			was, is, end := p.src, q.src, "sender"
-			if p.src == q.src {
-				was, is, end = p.dst, q.dst, "receiver"
+			was, is, end := p.Src, q.Src, "sender"
+			if p.Src == q.Src {
+				was, is, end = p.Dst, q.Dst, "receiver"
 			}
 			o := outcome{verdict: verdict.Fail, got: "translated", witnesses: []verdict.Witness{witness(p.flow, p.packet, "at "+s.places[0]), {Number: q.packet.Number, Time: q.packet.Time, Flow: -1, Note: "at " + s.places[1]}}}
 			o.reason = fmt.Sprintf("translated on the way: the %s of packet %d is %s at %s, and %s in packet %d at %s", end, p.packet.Number, was, s.places[0], is, q.packet.Number, s.places[1])

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,7 +25,7 @@ func Load(dir string) (*trace.Trace, error) {
 	if c := t.Capture; c != nil {
 		spans := canaries(t.Timeline)
 		for _, other := range c.Others {
-			other.Flows = withoutCanaries(other.Flows, shifted(spans, clocksApart(c.Flows, other.Flows)))
+			other.Flows = withoutCanaries(other.Flows, shifted(spans, trace.Ahead(c.Flows, other.Flows)))
 		}
 		c.Flows = withoutCanaries(c.Flows, spans)
 	}
@@ -65,7 +64,7 @@ func Canaries(t *trace.Trace) map[*flow.Flow]int {
 	spans := canaries(t.Timeline)
 	count(t.Capture.Flows, spans)
 	for _, other := range t.Capture.Others {
-		count(other.Flows, shifted(spans, clocksApart(t.Capture.Flows, other.Flows)))
+		count(other.Flows, shifted(spans, trace.Ahead(t.Capture.Flows, other.Flows)))
 	}
 	return out
 }
@@ -118,51 +117,6 @@ func shifted(spans []span, ahead int64) []span {
 		out[i] = span{s.from + ahead - onTheWay, s.to + ahead + onTheWay}
 	}
 	return out
-}
-
-// passage is what a packet has at every place that it passes.
-type passage struct {
-	device, peer netip.AddrPort
-	dir          flow.Direction
-	seq, ack     uint32
-	flags        packet.Flags
-	ipid         uint16
-	payload      uint32
-	icmp         uint8
-}
-
-// passages gives when packets passed that are there once.
-func passages(flows []*flow.Flow) map[passage]int64 {
-	out, again := map[passage]int64{}, map[passage]bool{}
-	for _, f := range flows {
-		for _, p := range f.Packets {
-			k := passage{f.Device, f.Peer, p.Dir, p.Seq, p.Ack, p.Flags, p.IPID, p.Payload, p.ICMPType}
-			_, there := out[k]
-			again[k], out[k] = again[k] || there, p.Time
-		}
-	}
-	for k, twice := range again {
-		if twice {
-			delete(out, k)
-		}
-	}
-	return out
-}
-
-// clocksApart gives how far the clock of another place's packets is ahead, by what passed both places; 0 where nothing did.
-func clocksApart(main, other []*flow.Flow) int64 {
-	var apart []int64
-	there := passages(other)
-	for k, at := range passages(main) {
-		if t, ok := there[k]; ok {
-			apart = append(apart, t-at)
-		}
-	}
-	if len(apart) == 0 {
-		return 0
-	}
-	slices.Sort(apart)
-	return apart[len(apart)/2]
 }
 
 // pings says whether a flow is ICMP, of which a short capture may hold no more than the IP header that says so (IANA's

@@ -31,8 +31,8 @@ func TestCanariesAtAnotherPlace(t *testing.T) {
 	for name, ahead := range map[string]time.Duration{"together": 0, "on the way": 3 * time.Millisecond, "an hour ahead": time.Hour, "a day behind": -24 * time.Hour} {
 		t.Run(name, func(t *testing.T) {
 			main, other := wayOf(0), wayOf(ahead)
-			require.Equal(t, int64(ahead), clocksApart(main, other))
-			left := withoutCanaries(other, shifted(spans, clocksApart(main, other)))
+			require.Equal(t, int64(ahead), trace.Ahead(main, other))
+			left := withoutCanaries(other, shifted(spans, trace.Ahead(main, other)))
 			require.Len(t, left, 2)
 			require.Len(t, left[0].Packets, 1, "somebody else's ping stays")
 			require.Len(t, other[0].Packets, 3, "flows are copied")
@@ -44,8 +44,8 @@ func TestCanariesAtAnotherPlace(t *testing.T) {
 			require.Equal(t, map[*flow.Flow]int{main[0]: 2, other[0]: 2}, Canaries(tr))
 		})
 	}
-	require.Zero(t, clocksApart(wayOf(0), nil))
+	require.Zero(t, trace.Ahead(wayOf(0), nil))
 	twice := append(wayOf(0), wayOf(time.Second)...)
-	require.Zero(t, clocksApart(twice, twice), "what is there twice tells nothing")
+	require.Zero(t, trace.Ahead(twice, twice), "what is there twice tells nothing")
 	require.Empty(t, Canaries(&trace.Trace{}))
 }
