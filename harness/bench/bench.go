@@ -169,16 +169,17 @@ type Deferred interface {
 	FlushTime() time.Duration
 }
 
-// Bench is a set of things ready for one run of one device.
+// Bench is a set of things ready for one run of one device, or a tap by itself, with what it needs.
 type Bench struct {
-	Name    string
-	Clock   Clock
-	Device  Device
-	Model   string
-	Driver  string
-	DevName string
-	Carrier Carrier // nil where there is none
-	Taps    []Tap
+	Name     string
+	ByItself bool // there is no device, and no run
+	Clock    Clock
+	Device   Device
+	Model    string
+	Driver   string
+	DevName  string
+	Carrier  Carrier // nil where there is none
+	Taps     []Tap
 	// Places says where on the way of the device's packets taps are, by their names; no entry is a place, too. Taps at one
 	// place see the same packets, and are merged; those at different places are kept apart and can be compared.
 	Places map[string]string

@@ -39,7 +39,7 @@ func OpenTap(driver string, options []string) (*bench.Bench, error) {
 	if err := errs.Err(); err != nil {
 		return nil, err
 	}
-	b := &bench.Bench{Clock: wallClock{}}
+	b := &bench.Bench{ByItself: true, Clock: wallClock{}}
 	tap, err := taps[driver].byItself().open(p, b)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open tap %s: %w", driver, err), closeCarrier(b))
@@ -63,7 +63,7 @@ func BenchTap(file, name string, options []string) (*bench.Bench, error) {
 	if i < 0 {
 		return nil, fmt.Errorf("bench %s has no tap %q: %s", inv.Name, name, scenario.Suggest(name, known))
 	}
-	p, b := &inv.Taps[i], &bench.Bench{Name: inv.Name, Clock: wallClock{}}
+	p, b := &inv.Taps[i], &bench.Bench{Name: inv.Name, ByItself: true, Clock: wallClock{}}
 	if err := giveCarrier(b, inv, file, p, options); err != nil {
 		return nil, err
 	}

@@ -44,7 +44,7 @@ func (s *Shared) hub(p *bench.Part, b *bench.Bench) *hub.Hub {
 	}
 	part := *p
 	// The bench of the run that opens it may be gone while others still share it: only its clock outlives it.
-	own := &bench.Bench{Name: b.Name, DevName: b.DevName, Clock: b.Clock}
+	own := &bench.Bench{Name: b.Name, Clock: b.Clock}
 	h := hub.New(hub.Options{Name: p.Name, Clock: b.Clock, Open: func() (bench.Tap, error) { return taps[part.Driver].open(&part, own) }})
 	s.hubs[key] = h
 	return h

@@ -27,7 +27,7 @@ func openFile(name string, o replayOptions, b *bench.Bench) (bench.Tap, error) {
 	f := file.Options{Name: name, Path: o.path, Clock: wallClock{}}
 	if b != nil {
 		f.Clock = b.Clock
-		if b.DevName != "" {
+		if !b.ByItself {
 			pace, times = "own", "now"
 		}
 	}
