@@ -18,8 +18,8 @@ func FuzzDecode(f *testing.F) {
 		f.Add(uint16(101), sequence(parts[2], parts[0], parts[1]))
 	}
 	f.Fuzz(func(t *testing.T, link uint16, input []byte) {
-		d, fresh := NewDecoder(Options{}), NewDecoder(Options{})
-		var p, q Packet
+		d, fresh, one := NewDecoder(Options{}), NewDecoder(Options{}), NewDecoder(Options{SameMirror: true})
+		var p, q, same Packet
 		held, joined := 0, 0
 		for n := uint64(1); len(input) >= 2; n++ {
 			length := int(input[0])<<8 | int(input[1])
@@ -27,6 +27,7 @@ func FuzzDecode(f *testing.F) {
 			frame := Frame{Number: n, Time: int64(n), Link: link, Data: input[:min(length, len(input))], Length: length}
 			input = input[len(frame.Data):]
 			r := d.Decode(frame, &p)
+			require.Equal(t, r, one.Decode(frame, &same))
 			switch r {
 			case Held:
 				held++
@@ -35,6 +36,9 @@ func FuzzDecode(f *testing.F) {
 				continue
 			}
 			consistent(t, &p)
+			require.Equal(t, uint32(1), same.Path)
+			same.Path = p.Path
+			require.Equal(t, p, same, "that all mirrors are one changes nothing but the path")
 			joined += len(p.Pieces)
 			if p.Pieces == nil && fresh.Decode(frame, &q) == Decoded {
 				require.Equal(t, fresh.Path(q.Path), d.Path(p.Path))

@@ -140,12 +140,9 @@ func (w *Writer) Write(rec Record, comments ...string) error {
 
 // WriteStats writes the counts of an interface. A later one replaces those before.
 func (w *Writer) WriteStats(number int, s Stats) error {
-	if number < 0 || number >= w.interfaces {
-		return fmt.Errorf("write statistics: interface %d of %d: add it first", number, w.interfaces)
+	if err := w.beginStats(number, s.Time); err != nil {
+		return err
 	}
-	w.begin(blockStats)
-	w.uint32(uint32(number))
-	w.time(max(s.Time, 0))
 	w.number(optIfRecv, s.Received)
 	w.number(optIfDrop, s.Dropped)
 	return w.end()
@@ -153,16 +150,24 @@ func (w *Writer) WriteStats(number int, s Stats) error {
 
 // WriteSpan writes what there is to say of a stretch of an interface's time, as statistics without counts.
 func (w *Writer) WriteSpan(number int, s Span) error {
-	if number < 0 || number >= w.interfaces {
-		return fmt.Errorf("write span: interface %d of %d: add it first", number, w.interfaces)
+	if err := w.beginStats(number, s.To); err != nil {
+		return err
 	}
-	w.begin(blockStats)
-	w.uint32(uint32(number))
-	w.time(max(s.To, 0))
 	w.text(optComment, s.Comment)
 	w.moment(optFrom, s.From)
 	w.moment(optTo, s.To)
 	return w.end()
+}
+
+// beginStats starts an interface's statistics, which are of a time.
+func (w *Writer) beginStats(number int, at int64) error {
+	if number < 0 || number >= w.interfaces {
+		return fmt.Errorf("write statistics: interface %d of %d: add it first", number, w.interfaces)
+	}
+	w.begin(blockStats)
+	w.uint32(uint32(number))
+	w.time(max(at, 0))
+	return nil
 }
 
 // Flush hands everything written to the output.
