@@ -200,7 +200,7 @@ func TestLateBehindACut(t *testing.T) {
 			require.Equal(t, c.whole, f.Verdict, f.Reason)
 			require.Equal(t, c.leaky, judgeOne(t, broken(tr), Options{}, c.claim).Verdict)
 			if c.whole == verdict.Inconclusive {
-				require.Contains(t, f.Reason, "not decided, because a mirror may deliver a packet 250 ms late")
+				require.Contains(t, f.Reason, "not decided, because what came may have been sent before: a mirror may deliver a packet 250 ms late")
 			}
 		})
 	}

@@ -9,7 +9,7 @@ import (
 // network itself lets some pass while it ends a session. Only the flow's own numbers show an order in less time.
 
 // mayPrecede is the doubt that packets leave which came so soon.
-const mayPrecede = "a mirror may deliver a packet 250 ms late: it may have been sent before"
+const mayPrecede = "what came may have been sent before: a mirror may deliver a packet 250 ms late"
 
 // fresh says whether nothing that was sent before the moment can come behind it: the record begins, or the device's session.
 func (m *moment) fresh(v *view) bool {
