@@ -384,12 +384,13 @@ func (c *tapping) outages() []bench.Outage {
 	return nil
 }
 
-// untaken is outages as a recording tells them.
-func (c *tapping) untaken(string) (out []trace.Outage) {
+// untaken is outages as a record tells them.
+func (c *tapping) untaken() map[string][]trace.Outage {
+	var out []trace.Outage
 	for _, o := range c.outages() {
 		out = append(out, trace.Outage(o))
 	}
-	return out
+	return map[string][]trace.Outage{c.tap.Name(): out}
 }
 
 // finish ends the tap, completes the file and settles the analysis.
@@ -410,7 +411,7 @@ func (c *tapping) finish(r *TapResult) error {
 	if r.Capture, err = c.live.End(r.Stats.Dropped); errors.Is(err, trace.ErrLinkType) {
 		err = nil // it was recorded all the same
 	}
-	r.account(c.tap.Name(), c.untaken(""))
+	r.account(c.tap.Name(), c.untaken()[c.tap.Name()])
 	return err
 }
 

@@ -19,8 +19,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -40,8 +42,9 @@ type Options struct {
 	// Counts gives what a tap has counted up to now. It is asked now and then, never while a frame is being written, and
 	// for the last time by Close. Nil where nothing counts.
 	Counts func(tap string) Counts
-	// Outages gives the spans in which a tap did not capture, oldest first; it is asked when Counts is. Nil where nobody knows.
-	Outages func(tap string) []trace.Outage
+	// Outages gives, by tap, the spans in which it did not capture, oldest first; it is asked when Counts is. Nil where nobody
+	// knows.
+	Outages func() map[string][]trace.Outage
 	// Reserve is how much room is kept on the disk while recording, for what is written when it is over: a trace is of no
 	// use where the disk was filled with packets to the last byte.
 	Reserve int64
@@ -127,7 +130,7 @@ func Create(o Options) (*Recorder, error) {
 		o.Now = time.Now
 	}
 	r := &Recorder{o: o, quit: make(chan struct{}), done: make(chan struct{}), counts: map[string]Counts{}, told: map[string]Counts{},
-		outages: map[string][]trace.Outage{}, toldOf: map[string]int{}}
+		toldOf: map[string]int{}}
 	if err := r.begin(); err != nil {
 		return nil, fmt.Errorf("begin recording: %w", explained(err, filepath.Dir(o.File)))
 	}
@@ -274,20 +277,21 @@ func (r *Recorder) statistics(last bool) {
 
 // tellOutages writes the spans in which a tap did not capture: each when it is over, or, of one that lasts, at the end.
 func (r *Recorder) tellOutages(last bool) {
-	for i, o := range r.interfaces {
-		if !o.first {
-			continue
-		}
-		for _, out := range r.outages[o.tap][r.toldOf[o.tap]:] {
+	for _, tap := range slices.Sorted(maps.Keys(r.outages)) {
+		i := slices.IndexFunc(r.interfaces, func(o *origin) bool { return o.tap == tap })
+		for _, out := range r.outages[tap][r.toldOf[tap]:] {
+			if !last && (out.To.IsZero() || i < 0) {
+				break
+			}
 			if out.To.IsZero() {
-				if !last {
-					break
-				}
 				out.To = r.o.Now()
+			}
+			if i < 0 { // of no link type, for it never gave a frame
+				i, _ = r.origin(tap, pcap.LinkEthernet)
 			}
 			r.part.describe(r.interfaces[:i+1])
 			r.part.span(i, pcap.Span{From: out.From.UnixNano(), To: out.To.UnixNano(), Comment: trace.OutageMark + out.Cause})
-			r.toldOf[o.tap]++
+			r.toldOf[tap]++
 		}
 	}
 }
@@ -427,6 +431,15 @@ func (r *Recorder) changed() bool {
 
 // count asks every tap for its counts and outages, without holding up whoever writes.
 func (r *Recorder) count() {
+	if r.o.Outages != nil {
+		outages := r.o.Outages()
+		r.mu.Lock()
+		r.outages = outages
+		r.mu.Unlock()
+	}
+	if r.o.Counts == nil {
+		return
+	}
 	r.mu.Lock()
 	var taps []string
 	for _, o := range r.interfaces {
@@ -436,16 +449,9 @@ func (r *Recorder) count() {
 	}
 	r.mu.Unlock()
 	for _, tap := range taps {
-		var c Counts
-		if r.o.Counts != nil {
-			c = r.o.Counts(tap)
-		}
-		var outages []trace.Outage
-		if r.o.Outages != nil {
-			outages = r.o.Outages(tap)
-		}
+		c := r.o.Counts(tap)
 		r.mu.Lock()
-		r.counts[tap], r.outages[tap] = c, outages
+		r.counts[tap] = c
 		r.mu.Unlock()
 	}
 }

@@ -177,9 +177,8 @@ func TestOutages(t *testing.T) {
 	outages := []trace.Outage{{From: moment(1), Cause: "its writer died"}}
 	d := &disk{left: 1 << 20}
 	r, err := Create(Options{File: "c", Now: func() time.Time { return moment(9) }, Create: func(string) (File, error) { return d, nil },
-		Outages: func(tap string) []trace.Outage {
-			require.Equal(t, "tap", tap)
-			return slices.Clone(outages)
+		Outages: func() map[string][]trace.Outage {
+			return map[string][]trace.Outage{"tap": slices.Clone(outages), "silent": outages[1:]}
 		}})
 	require.NoError(t, err)
 	spans := func() []pcap.Span {
@@ -205,7 +204,8 @@ func TestOutages(t *testing.T) {
 	require.Equal(t, []pcap.Span{first}, spans())
 	outages = append(outages, trace.Outage{From: moment(5), Cause: "interface tap0 vanished"})
 	require.NoError(t, r.Close())
-	require.Equal(t, []pcap.Span{first, {Interface: "tap", From: at(5), To: at(9), Comment: "not captured: interface tap0 vanished"}}, spans())
+	require.Equal(t, []pcap.Span{first, {Interface: "silent", From: at(5), To: at(9), Comment: "not captured: interface tap0 vanished"},
+		{Interface: "tap", From: at(5), To: at(9), Comment: "not captured: interface tap0 vanished"}}, spans())
 }
 
 // A record that no file can hold is told of, and the others are recorded.
