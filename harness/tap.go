@@ -230,11 +230,7 @@ func (c *tapping) abandon() error {
 	c.live.End(0) // of nothing
 	err := c.bench.CloseParts()
 	if c.recorder != nil {
-		end := c.recorder.Abandon
-		if c.o.Write == "-" {
-			end = c.recorder.Close
-		}
-		err = errors.Join(err, end())
+		err = errors.Join(err, c.recorder.Abandon())
 	}
 	return err
 }

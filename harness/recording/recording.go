@@ -81,6 +81,7 @@ const (
 // Recorder writes a recording. Its methods may be called from several goroutines.
 type Recorder struct {
 	o       Options
+	own     bool // the files are this machine's, and made here
 	quit    chan struct{}
 	done    chan struct{}
 	reserve *reserve
@@ -120,7 +121,8 @@ func (l losses) total() uint64 { return l.frames + l.drops }
 // Create begins a recording: its first file is there, with its header, when Create returns. No file is written over: one
 // that holds anything is refused.
 func Create(o Options) (*Recorder, error) {
-	if o.Create == nil {
+	own := o.Create == nil
+	if own {
 		if err := alone(o.File); err != nil {
 			return nil, fmt.Errorf("begin recording: %w", err)
 		}
@@ -129,7 +131,7 @@ func Create(o Options) (*Recorder, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	r := &Recorder{o: o, quit: make(chan struct{}), done: make(chan struct{}), counts: map[string]Counts{}, told: map[string]Counts{},
+	r := &Recorder{o: o, own: own, quit: make(chan struct{}), done: make(chan struct{}), counts: map[string]Counts{}, told: map[string]Counts{},
 		toldOf: map[string]int{}}
 	if err := r.begin(); err != nil {
 		return nil, fmt.Errorf("begin recording: %w", explained(err, filepath.Dir(o.File)))
@@ -511,9 +513,13 @@ func (r *Recorder) Close() error {
 	return r.unended
 }
 
-// Abandon closes a recording that nothing came of, and takes its file away again. A device (/dev/null) stays.
+// Abandon closes a recording that nothing came of, and takes its file away again. A device (/dev/null) stays, and so does
+// what Options.Create gave.
 func (r *Recorder) Abandon() error {
 	err := r.Close()
+	if !r.own {
+		return err
+	}
 	if info, missing := os.Lstat(r.o.File); missing == nil && info.Mode().IsRegular() {
 		err = errors.Join(err, os.Remove(r.o.File))
 	}

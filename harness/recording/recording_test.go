@@ -264,6 +264,11 @@ func TestNothingIsWrittenOver(t *testing.T) {
 	require.NoError(t, r.Abandon())
 	require.NoFileExists(t, none)
 
+	r, err = Create(Options{File: empty, Create: func(string) (File, error) { return &disk{left: 1 << 20}, nil }})
+	require.NoError(t, err)
+	require.NoError(t, r.Abandon())
+	require.FileExists(t, empty, "what only has the name of a stream")
+
 	if runtime.GOOS == "windows" {
 		return // a link to a device needs privileges there
 	}
