@@ -73,7 +73,8 @@ func TestMain(m *testing.M) {
 //	go test ./harness/capture/lab -run '^$' -bench Live -benchtime 1x
 //
 // Of each: packets a second offered (pkt/s), processor time a packet received (ns/pkt), packets that reached the interface
-// and not the tap (lost), of them those it reports (reported), and its memory at most (MiB). TOLLGATE_LIVE_RATE=340000
+// and not the tap (lost), of them those it reports (reported), its memory at most (MiB), and how much of the processors' time
+// a virtual machine's host kept for others (%stolen), in which nothing can be received. TOLLGATE_LIVE_RATE=340000
 // makes the sender keep to so many packets a second.
 func BenchmarkLive(b *testing.B) {
 	lab.Require(b, "taskset", "tcpdump", "dumpcap")
@@ -100,6 +101,7 @@ func BenchmarkLive(b *testing.B) {
 				near, far := lab.New(b, "near"), lab.New(b, "far")
 				lab.Link(near, "m0", far, "m1", 9000)
 				var s sent
+				before := spent()
 				got := c.run(b, near, func() sent {
 					s = part[sent](b, far, "0", "sender "+file, nil)
 					return s
@@ -113,6 +115,7 @@ func BenchmarkLive(b *testing.B) {
 				b.ReportMetric(float64(arrived-got.Received), "lost")
 				b.ReportMetric(float64(got.Dropped), "reported")
 				b.ReportMetric(float64(got.Memory)/(1<<20), "MiB")
+				b.ReportMetric(stolen(before), "%stolen")
 				b.ReportMetric(0, "ns/op")
 			}
 		})
@@ -301,6 +304,32 @@ func memoryOf(pid int, figure string) uint64 {
 	kib, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
 	n, _ := strconv.ParseUint(kib, 10, 64)
 	return n << 10
+}
+
+// ticks are the processors' time so far: all, and what a virtual machine's host kept for others.
+type ticks struct{ all, stolen float64 }
+
+// spent reads the first line of /proc/stat (proc_stat(5)).
+func spent() (t ticks) {
+	stat, _ := os.ReadFile("/proc/stat")
+	line, _, _ := strings.Cut(string(stat), "\n")
+	const steal = 8
+	for i, field := range strings.Fields(line) {
+		n, _ := strconv.ParseFloat(field, 64) // "cpu" is none
+		if i <= steal {
+			t.all += n // what follows is part of these
+		}
+		if i == steal {
+			t.stolen = n
+		}
+	}
+	return t
+}
+
+// stolen is the share stolen since, in per cent.
+func stolen(since ticks) float64 {
+	now := spent()
+	return 100 * (now.stolen - since.stolen) / max(1, now.all-since.all)
 }
 
 // part runs a process of this program in a namespace, on one processor, in a role, and gives what it told. While it runs,

@@ -35,8 +35,8 @@ const (
 //	TOLLGATE_SOAK=1h go test ./harness/capture/lab -run '^$' -bench Soak -benchtime 1x -timeout 2h
 //
 // It tells packets a second (pkt/s), packets that reached the interface and not the tap (lost), processor time a packet
-// (ns/pkt), the flows seen, and the tap's memory: at most in the second sixth of the time (early-MiB) and in the last
-// (late-MiB). With -v every look is logged.
+// (ns/pkt), the flows seen, what the host stole (%stolen, as in BenchmarkLive), and the tap's memory: at most in the second
+// sixth of the time (early-MiB) and in the last (late-MiB). With -v every look is logged.
 func BenchmarkSoak(b *testing.B) {
 	lab.Require(b, "taskset")
 	lasts, err := time.ParseDuration(cmp.Or(os.Getenv("TOLLGATE_SOAK"), "1m"))
@@ -56,6 +56,7 @@ func soak(b *testing.B, tollgate string, lasts time.Duration) {
 	lab.Link(near, "m0", far, "m1", 9000)
 	tap := listen(b, near, tollgate)
 	var s sent
+	before := spent()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -70,6 +71,7 @@ func soak(b *testing.B, tollgate string, lasts time.Duration) {
 	b.ReportMetric(float64(arrived-end.Counts.Received), "lost")
 	b.ReportMetric(float64(tap.cmd.ProcessState.UserTime()+tap.cmd.ProcessState.SystemTime())/float64(end.Counts.Received), "ns/pkt")
 	b.ReportMetric(float64(end.Flows), "flows")
+	b.ReportMetric(stolen(before), "%stolen")
 	sixth := soakLooks / 6
 	b.ReportMetric(most(memory[min(sixth, len(memory)-1):min(2*sixth, len(memory))]), "early-MiB")
 	b.ReportMetric(most(memory[max(0, len(memory)-sixth):]), "late-MiB")
