@@ -24,8 +24,8 @@ const (
 	maxBlock = MaxRecord + 512<<10
 	// maxInterfaces bounds those of one section.
 	maxInterfaces = 1 << 16
-	// maxSpans bounds those of one file; of later ones nothing is known.
-	maxSpans = 1 << 16
+	// maxSpans bounds those of one file, which may be as long as a comment each; of later ones nothing is known.
+	maxSpans = 1000
 )
 
 // sections is what is known of a pcapng file: its present section, and of earlier ones only their sums.

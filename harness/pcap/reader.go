@@ -111,7 +111,7 @@ func (r *Reader) DropsOf(name string) uint64 {
 	return sum
 }
 
-// Spans gives what the interfaces' statistics have said of stretches of time up to now, of 65,536 of them at most.
+// Spans gives what the interfaces' statistics have said of stretches of time up to now, of the first thousand.
 func (r *Reader) Spans() []Span {
 	if r.ng == nil {
 		return nil
