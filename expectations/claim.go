@@ -68,6 +68,9 @@ func (c *claim) judge(t *trace.Trace, o Options) (out outcome, open bool) {
 	if doubt := c.untimely(t); doubt != "" {
 		return outcome{reason: "the times of the packets can't be trusted", doubt: doubt}, false
 	}
+	if doubt := t.Capture.Unsorted(); doubt != "" && c.byPhase() {
+		return outcome{reason: "the phases of the packets can't be trusted", doubt: doubt}, false
+	}
 	outs := make([]outcome, len(views))
 	for i, v := range views {
 		outs[i] = c.checker.check(v)

@@ -15,6 +15,23 @@ func (quiet) timed() bool { return true }
 
 func (r reconnect) timed() bool { return !r.toSession }
 
+// phased is a checker that may ask for the phases of packets.
+type phased interface{ phased() bool }
+
+func (phases) phased() bool { return true }
+
+func (c timeFrom) phased() bool { return c.from.phase != nil || c.to.phase != nil }
+
+func (q quiet) phased() bool {
+	return q.from != nil && q.from.phase != nil || q.to != nil && q.to.phase != nil || len(q.except) > 0
+}
+
+// byPhase says whether the claim is about packets of certain phases.
+func (c *claim) byPhase() bool {
+	p, may := c.checker.(phased)
+	return c.scope.phase != nil || may && p.phased()
+}
+
 // untimely says why a claim can't be judged because a clock was set, or disagrees with the run's, "" where it can. A capture
 // says of most claims the same whatever its clock said; how long something took it does not. Of a run's packets, the windows
 // that they belong to are told by their times, and which of them were Tollgate's own canaries: nothing can be counted.

@@ -40,3 +40,26 @@ func TestClaimsOverAClockThatWasSet(t *testing.T) {
 		})
 	}
 }
+
+// Where packets are not in the order of their times, phases are not to be trusted, and all else is.
+func TestUnsorted(t *testing.T) {
+	tr := record(clean()...)
+	tr.Capture.Disorder = int64(20 * time.Millisecond)
+	for claim, want := range map[string]verdict.Verdict{
+		"packets: {up: 7}":           verdict.Pass,
+		"resets: none":               verdict.Pass,
+		"quiet: {from: last_packet}": verdict.Pass,
+		"time: {from: first_syn, to: first_fin, is: <= 9s}":      verdict.Pass,
+		"packets: {up: <= 9}\n    phase: request":                verdict.Inconclusive,
+		"phases: {absent: reset}":                                verdict.Inconclusive,
+		"quiet: {from: last_packet, except: teardown}":           verdict.Inconclusive,
+		"quiet: {from: last_request, to: first_fin}":             verdict.Inconclusive,
+		"time: {from: first_syn, to: first_response, is: <= 9s}": verdict.Inconclusive,
+	} {
+		f := judgeOne(t, tr, Options{}, claim)
+		require.Equal(t, want, f.Verdict, "%s: %s", claim, f.Reason)
+		if want == verdict.Inconclusive {
+			require.Contains(t, f.Reason, "the phases of the packets can't be trusted; not decided, because packets lie up to 20ms behind later ones")
+		}
+	}
+}

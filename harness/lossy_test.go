@@ -48,7 +48,7 @@ func drawMirror(rng *rand.Rand, loss float64) lossyMirror {
 	if rng.IntN(3) == 0 {
 		m.reorder = 0.5 * rng.Float64()
 		m.jitter = time.Duration(1+rng.IntN(8)) * time.Millisecond
-		if m.stamped && rng.IntN(2) == 0 {
+		if rng.IntN(2) == 0 {
 			m.jitter = time.Duration(1+rng.IntN(200)) * time.Millisecond
 		}
 	}

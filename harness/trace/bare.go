@@ -56,6 +56,9 @@ func (a *analysis) completeness() Completeness {
 	if len(c.Steps) > 0 {
 		out.Reasons = append(out.Reasons, c.Steps[0].reason())
 	}
+	if doubt := c.Unsorted(); doubt != "" {
+		out.Reasons = append(out.Reasons, doubt)
+	}
 	return out
 }
 

@@ -74,6 +74,40 @@ func TestClocksThatAreSetBack(t *testing.T) {
 	}
 }
 
+// Packets that lie behind later ones, by more than neighbours do and by less than a clock that was set, are told of.
+func TestUnsorted(t *testing.T) {
+	on := func(times ...float64) (out [][2]float64) {
+		for _, s := range times {
+			out = append(out, [2]float64{0, s})
+		}
+		return out
+	}
+	for name, c := range map[string]struct {
+		times [][2]float64
+		by    string
+	}{
+		"in order":                   {on(0, 1, 1, 2), ""},
+		"neighbours":                 {on(0, 1, 0.991, 2), ""},
+		"a packet":                   {on(0, 1, 1.2, 1.05, 2), "150ms"},
+		"the most of several":        {on(0, 1, 0.95, 2, 1.4, 1.5, 3), "600ms"},
+		"two interfaces":             {[][2]float64{{0, 1}, {1, 0.9}, {0, 2}, {1, 1.98}}, "100ms"},
+		"a clock that was set back":  {on(0, 100, 50, 51, 52, 53), ""},
+		"one mangled, in the future": {on(0, 1, 1e6, 2, 3, 4), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := read(t, clocked(t, 2, c.times...), trace.Options{})
+			if c.by == "" {
+				require.Empty(t, got.Unsorted())
+				return
+			}
+			require.Equal(t, "packets lie up to "+c.by+" behind later ones in the capture: sort it by time (reordercap FILE SORTED, mergecap without -a)", got.Unsorted())
+			require.Contains(t, got.Completeness.Reasons, got.Unsorted())
+			require.Contains(t, (&trace.Trace{Capture: got}).Completeness(trace.Scope{}).Reasons, got.Unsorted())
+		})
+	}
+	require.Empty(t, (*trace.Capture)(nil).Unsorted())
+}
+
 // Whatever a clock does on the way, the same packets are there, in their order, and nothing took less than no time.
 func TestFlowsWhoseClockIsSet(t *testing.T) {
 	all := traffic(synth.GRE)

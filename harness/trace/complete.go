@@ -89,6 +89,9 @@ func (t *Trace) Completeness(s Scope) Completeness {
 	if doubt := t.ClockDoubt(); doubt != "" && !slices.Contains(out.Reasons, doubt) {
 		out.Reasons = append(slices.Clone(out.Reasons), doubt)
 	}
+	if doubt := t.Capture.Unsorted(); doubt != "" && !slices.Contains(out.Reasons, doubt) {
+		out.Reasons = append(slices.Clone(out.Reasons), doubt)
+	}
 	return out
 }
 

@@ -177,6 +177,9 @@ func (a *analysis) frame(rec *pcap.Record) {
 		if c.First == 0 || rec.Time < c.First {
 			c.First = rec.Time
 		}
+		if behind := c.Last - rec.Time; behind > c.Disorder && behind < stepBack {
+			c.Disorder = behind
+		}
 		c.Last = max(c.Last, rec.Time)
 	}
 	if rec.Drops > 0 {

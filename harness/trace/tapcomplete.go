@@ -38,6 +38,7 @@ func (a *analysis) finishTaps(m *merge.Merger, taps []TapPlace, cursors []*curso
 		if c.Damage == "" {
 			c.Damage = own.out.Damage
 		}
+		c.Disorder = max(c.Disorder, own.out.Disorder)
 		c.Format, c.Cut = own.out.Format, c.Cut || own.out.Cut
 		a.unfinished, a.bytes = a.unfinished || own.unfinished, a.bytes+own.bytes
 		t := Tap{Name: taps[i].Name, Place: taps[i].Place, Frames: own.out.Frames, First: own.out.First, Last: own.out.Last,

@@ -109,6 +109,9 @@ type Capture struct {
 
 	// Steps are clocks that were set while they gave the frames their times, as far as that shows; see Trace.ClockDoubt.
 	Steps []ClockStep
+	// Disorder is how far a frame lies behind the latest before it, at most, in nanoseconds; see Unsorted. What lies further
+	// behind than a second is a clock's Step.
+	Disorder int64
 	// Taps are what each tap contributed, where the file is of several; all else is of those at Place, merged. Others are the
 	// records of the taps at other places. See TapPlace.
 	Place  string
