@@ -1,6 +1,8 @@
 package expectations
 
 import (
+	"time"
+
 	"github.com/tollgate-iot/tollgate/harness/flow"
 	"github.com/tollgate-iot/tollgate/harness/packet"
 )
@@ -9,7 +11,7 @@ import (
 // network itself lets some pass while it ends a session. Only the flow's own numbers show an order in less time.
 
 // mayPrecede is the doubt that packets leave which came so soon.
-const mayPrecede = "what came may have been sent before: a mirror may deliver a packet 250 ms late"
+var mayPrecede = "what came may have been sent before: a mirror may deliver a packet " + span(time.Duration(flow.LateTime)) + " late"
 
 // fresh says whether nothing that was sent before the moment can come behind it: the record begins, or the device's session.
 func (m *moment) fresh(v *view) bool {

@@ -84,7 +84,12 @@ func (q quiet) check(v *view) outcome {
 	o := outcome{verdict: v.proof.unseen(), doubt: v.proof.doubt, reason: "no packet " + during, got: "no packet"}
 	if end := v.recorded(); end < to {
 		o.verdict, o.doubt = verdict.Inconclusive, "the record ends "+span(time.Duration(to-end))+" too early"
-	} else if behind, _ := q.noise(v, found{at: to}, to+flow.LateTime); len(behind) > 0 && q.endsByTime() {
+		return o
+	}
+	if !q.endsByTime() {
+		return o
+	}
+	if behind, _ := q.noise(v, found{at: to}, to+flow.LateTime); len(behind) > 0 {
 		o.verdict, o.doubt, o.witnesses = verdict.Inconclusive, mayPrecede, behind[:1]
 		o.reason += fmt.Sprintf(", but one at %s (packet %d)", clock(behind[0].Time), behind[0].Number)
 	}

@@ -45,7 +45,7 @@ func (t *Tracker) ackPhase(s *state, end int, p *packet.Packet, again bool) Phas
 		phase = t.guessAt(s, 1-end, p.Ack-1)
 		t.wait(s, end, p, phase)
 	}
-	if again && p.Time-s.last >= quietTime {
+	if again && p.Time-s.last >= NeighbourTime {
 		pr := &t.more(s).probes[1-end]
 		pr.early, pr.isEarly = t.pendingNow(s, end, p, phase), true
 	}

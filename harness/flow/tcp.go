@@ -10,13 +10,16 @@ import (
 // shorter (RFC 6298, 2.4, asks for a second; Linux waits 200 ms and a round trip).
 const LateTime = int64(250 * time.Millisecond)
 
+// NeighbourTime is how far apart packets that a mirror or a capture may have in each other's place lie at most, in
+// nanoseconds: phases come out the same either way.
+const NeighbourTime = int64(10 * time.Millisecond)
+
 // An end is silent before a keep-alive: what follows sooner is a reordered ACK, LateTime late at the worst, and no stack sends
 // keep-alives that soon of itself (RFC 9293, 3.8.4, asks for two hours). Where the sender's IP identification shows that it
 // was sent last, the silence need only be longer than neighbours are apart: but for an end of which something is still to
 // come, which may be the number that a keep-alive would repeat.
 const (
-	quietTime   = int64(10 * time.Millisecond)
-	quietTenths = int32(quietTime / 100_000)
+	quietTenths = int32(NeighbourTime / 100_000)
 	lateTenths  = int32(LateTime / 100_000)
 )
 

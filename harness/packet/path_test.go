@@ -154,9 +154,11 @@ func TestShortcutIsOnlyOne(t *testing.T) {
 		for _, o := range []Options{{}, {SameMirror: true}} {
 			t.Run(fmt.Sprintf("%s, one mirror %t", name, o.SameMirror), func(t *testing.T) {
 				used := NewDecoder(o)
+				var p Packet
 				for range 3 {
-					sameAsNew(t, used, w.frame, len(w.frame), o)
+					require.Equal(t, Decoded, used.Decode(Frame{Number: 1, Link: 1, Data: w.frame, Length: len(w.frame)}, &p))
 				}
+				sameAsNew(t, used, w.frame, len(w.frame), o)
 				for i := range w.frame {
 					b := append([]byte{}, w.frame...)
 					b[i] ^= 0x20

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tollgate-iot/tollgate/harness/flow"
 	"github.com/tollgate-iot/tollgate/harness/pcap"
 )
 
@@ -114,13 +115,10 @@ func (s ClockStep) reason() string {
 	return fmt.Sprintf("%s was set %s by %s, to %s", whose, way, by.Round(time.Millisecond), clock(time.Unix(0, s.At)))
 }
 
-// neighbours is how far packets that are next to each other may have changed places: what follows flows bears that.
-const neighbours = 10 * time.Millisecond
-
 // Unsorted says that the capture's packets have the times at which they passed, and are not in that order, as where files were
 // joined without being sorted; "" where they are. Which phase a packet belongs to can't be judged then.
 func (c *Capture) Unsorted() string {
-	if c == nil || c.Disorder <= int64(neighbours) {
+	if c == nil || c.Disorder <= flow.NeighbourTime {
 		return ""
 	}
 	return fmt.Sprintf("packets lie up to %s behind later ones in the capture: sort it by time (reordercap FILE SORTED, mergecap without -a)",

@@ -31,13 +31,15 @@ func clocked(t *testing.T, interfaces int, times ...[2]float64) []byte {
 	return b.Bytes()
 }
 
-func TestClocksThatAreSetBack(t *testing.T) {
-	on := func(times ...float64) (out [][2]float64) {
-		for _, x := range times {
-			out = append(out, [2]float64{0, x})
-		}
-		return out
+// on gives times of one interface.
+func on(times ...float64) (out [][2]float64) {
+	for _, x := range times {
+		out = append(out, [2]float64{0, x})
 	}
+	return out
+}
+
+func TestClocksThatAreSetBack(t *testing.T) {
 	const year = 365 * 24 * 3600
 	hour := on(0, 1, 2, 3-3600, 4-3600, 5-3600)
 	for name, c := range map[string]struct {
@@ -76,12 +78,6 @@ func TestClocksThatAreSetBack(t *testing.T) {
 
 // Packets that lie behind later ones, by more than neighbours do and by less than a clock that was set, are told of.
 func TestUnsorted(t *testing.T) {
-	on := func(times ...float64) (out [][2]float64) {
-		for _, s := range times {
-			out = append(out, [2]float64{0, s})
-		}
-		return out
-	}
 	for name, c := range map[string]struct {
 		times [][2]float64
 		by    string
