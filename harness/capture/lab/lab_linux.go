@@ -93,6 +93,19 @@ func (n *Namespace) Write(parameter, value string) {
 	}
 }
 
+// InOrder has an interface take packets in in the order in which they were sent. A virtual cable else puts each packet
+// into a queue of the processor that sends it, and a processor that is held up gives its queue on later than the others
+// do: a packet that was sent before a canary came behind it. Where the kernel can't steer packets (CONFIG_RPS) it stays
+// so. See Documentation/networking/scaling.rst of Linux, Receive Packet Steering.
+func (n *Namespace) InOrder(name string) {
+	n.t.Helper()
+	const first = "1" // the mask of the processor that takes all
+	script := `queue=/sys/class/net/$1/queues/rx-0/rps_cpus; [ ! -e "$queue" ] || echo ` + first + ` > "$queue"`
+	if out, err := n.Command("sh", "-c", script, "sh", name).CombinedOutput(); err != nil {
+		n.t.Fatalf("have %s take packets in in order: %v: %s", name, err, out)
+	}
+}
+
 // Do calls do on a thread that is in the namespace: sockets that it opens on its own goroutine are there, for as long as
 // they live.
 func (n *Namespace) Do(do func() error) error {

@@ -41,6 +41,8 @@ func NewMirror(t testing.TB, mtu int) *Mirror {
 	m.Switch.IP("addr", "add", Server.String()+"/24", "dev", "s0")
 	m.Switch.IP("addr", "add", From.String()+"/24", "dev", "s1")
 	m.Host.IP("addr", "add", To.String()+"/24", "dev", "m1")
+	m.Switch.InOrder("s0")
+	m.Host.InOrder("m1")
 	return m
 }
 

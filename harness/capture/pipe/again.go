@@ -64,7 +64,7 @@ func (t *Tap) run(sink func(pcap.Record), ready chan<- error) {
 		if time.Since(began) > steady {
 			pause.Reset()
 		}
-		if !t.reopen(f, ended, pause) {
+		if !t.reopen(f, pause) {
 			return
 		}
 	}
@@ -115,9 +115,11 @@ func (t *Tap) back() {
 }
 
 // reopen opens the stream again after the end of a feed, as often as it takes, and says whether the tap is still open.
-func (t *Tap) reopen(old *feed, ended error, pause backoff.BackOff) bool {
-	// The next writer of a FIFO may be there already: the FIFO is never let go where the last one ended as it should.
-	seamless := old.shared && errors.Is(ended, ErrEnded)
+func (t *Tap) reopen(old *feed, pause backoff.BackOff) bool {
+	// The next writer of a FIFO may be there already, and be gone again before long: a FIFO that its last writer has left
+	// is empty, whatever that writer left unfinished, and is never let go. One that a writer still goes on in is: what
+	// comes out of it has no beginning.
+	seamless := old.shared && old.meter.atEnd()
 	if !seamless {
 		_ = old.close() // it has ended
 	}
