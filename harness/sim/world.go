@@ -169,6 +169,13 @@ func (w *World) Hang() { w.board.hang() }
 // Close takes the bench down. Nothing of it runs afterwards. It may be called twice.
 func (w *World) Close() error {
 	w.closeOnce.Do(func() {
+		// First, so that what the taking down makes (servers that go reset what is open) is in no capture.
+		if w.mirror != nil {
+			w.mirror.close()
+		}
+		if w.gate != nil {
+			w.gate.mirror.close()
+		}
 		if w.board != nil {
 			w.closeErr = w.board.close()
 		}
@@ -177,12 +184,6 @@ func (w *World) Close() error {
 		}
 		if w.servers != nil {
 			w.servers.shut()
-		}
-		if w.mirror != nil {
-			w.mirror.close()
-		}
-		if w.gate != nil {
-			w.gate.mirror.close()
 		}
 		w.clock.Stop()
 	})
