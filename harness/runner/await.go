@@ -26,9 +26,10 @@ const (
 // A condition that does not come true in time is the device's fault, unless the bench could not have seen it or the
 // carrier is late in telling of it.
 func (r *run) await(ctx context.Context, s *plan.Step, begin time.Time) (time.Time, error) {
+	end := r.bench.Clock.Now().Add(s.Within)
 	limit, cancel := r.bench.Clock.WithTimeout(ctx, s.Within)
 	defer cancel()
-	at, err := r.condition(ctx, limit, s, begin)
+	at, err := r.condition(ctx, limit, s, begin, end)
 	if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
 		return at, err
 	}
@@ -87,12 +88,14 @@ func (r *run) untold(ctx context.Context, event string, fault *deviceFault) erro
 	return errors.New(fault.reason) // the carrier's own doing
 }
 
-// condition waits for the step's condition until ctx ends, which is limited by the step's time; run is the run's own.
-func (r *run) condition(run, ctx context.Context, s *plan.Step, begin time.Time) (time.Time, error) {
+// condition waits for the step's condition until ctx ends, which is limited by the step's time, over at end; run is the
+// run's own. Where ctx ends the condition is looked at once more: a bench that is held up, or a tap that is late, is not to
+// be taken for a device that did nothing in time.
+func (r *run) condition(run, ctx context.Context, s *plan.Step, begin, end time.Time) (time.Time, error) {
 	a := s.Await
 	switch {
 	case a.Quiet > 0:
-		return r.awaitQuiet(run, ctx, a.Quiet, begin)
+		return r.awaitQuiet(run, ctx, a.Quiet, begin, end)
 	case a.Event != "":
 		return r.awaitEvent(ctx, a.Event)
 	case a.Packet != nil:
@@ -100,11 +103,11 @@ func (r *run) condition(run, ctx context.Context, s *plan.Step, begin time.Time)
 		if err != nil {
 			return time.Time{}, err
 		}
-		return r.awaitPacket(ctx, func(p sighting) bool { return matches(want, p) })
+		return r.awaitPacket(run, ctx, end, func(p sighting) bool { return matches(want, p) })
 	case a.MQTT != "":
-		return r.awaitPacket(ctx, func(p sighting) bool { return slices.Contains(p.messages, a.MQTT) })
+		return r.awaitPacket(run, ctx, end, func(p sighting) bool { return slices.Contains(p.messages, a.MQTT) })
 	}
-	return r.awaitConsole(ctx, a.Console)
+	return r.awaitConsole(ctx, a.Console, end)
 }
 
 // unfulfilled says what did not come true.
@@ -124,40 +127,49 @@ func (r *run) unfulfilled(s *plan.Step) string {
 }
 
 // awaitQuiet waits until no packet of the device has been seen for so long, counted from its last packet, or from the
-// step's begin where none was seen. The taps are flushed before silence is believed; where that outlasts the step's time, it
-// is the bench that was slow, and not the device that was loud.
-func (r *run) awaitQuiet(run, ctx context.Context, quiet time.Duration, begin time.Time) (time.Time, error) {
+// step's begin where none was seen. The taps are flushed before silence is believed, and before it is held never to have
+// been; where that outlasts the step's time, it is the bench that was slow, and not the device that was loud. The silence
+// goes on when the step ends, unless its time is over: then one that was will do.
+func (r *run) awaitQuiet(run, ctx context.Context, quiet time.Duration, begin, end time.Time) (time.Time, error) {
+	s := silence{quiet: quiet, begin: begin, before: r.wire.heard()}
 	for {
 		if err := r.wire.blind(); err != nil {
 			return time.Time{}, err
 		}
-		if left := r.untilQuiet(quiet, begin); left > 0 {
-			if err := r.bench.Clock.Sleep(ctx, left); err != nil {
-				return time.Time{}, contextCause(ctx, err)
+		var over error
+		if _, due := r.wire.complete(s); due.After(r.bench.Clock.Now()) {
+			err := r.bench.Clock.Sleep(ctx, due.Sub(r.bench.Clock.Now()))
+			if err == nil {
+				continue
 			}
+			over = contextCause(ctx, err)
+		}
+		if err := r.catchUp(run, over); err != nil {
+			return time.Time{}, err
+		}
+		first, due := r.wire.complete(s)
+		if now := r.bench.Clock.Now(); !due.After(now) && !due.After(end) {
+			return now, nil
+		}
+		if ctx.Err() == nil {
 			continue
 		}
-		r.wire.flush(run)
-		r.carrier.address(run) // a new session may have come with an address that was not watched
-		if run.Err() != nil {
-			return time.Time{}, context.Cause(run)
+		if !first.After(end) {
+			return first, nil
 		}
-		if r.untilQuiet(quiet, begin) <= 0 {
-			return r.bench.Clock.Now(), nil
-		}
+		return time.Time{}, context.Cause(ctx)
 	}
 }
 
-func (r *run) untilQuiet(quiet time.Duration, begin time.Time) time.Duration {
-	last := r.wire.lastPacket()
-	if last.IsZero() {
-		last = begin
+// catchUp has the taps hand over what has reached them, and learns the device's address, which may be a new session's. It is
+// told why the waiting before it ended, nil where that went on, and gives that back where it was not the step's time.
+func (r *run) catchUp(run context.Context, over error) error {
+	if over != nil && !errors.Is(over, context.DeadlineExceeded) {
+		return over
 	}
-	// While no tap listened the device was not heard to be quiet.
-	if deaf, _ := r.wire.deaf(begin); deaf.After(last) {
-		last = deaf
-	}
-	return last.Add(quiet).Sub(r.bench.Clock.Now())
+	r.wire.flush(run)
+	r.carrier.address(run)
+	return context.Cause(run)
 }
 
 func (r *run) awaitEvent(ctx context.Context, name string) (time.Time, error) {
@@ -177,18 +189,17 @@ func (r *run) awaitEvent(ctx context.Context, name string) (time.Time, error) {
 	}
 }
 
-func (r *run) awaitPacket(ctx context.Context, ok func(sighting) bool) (time.Time, error) {
+func (r *run) awaitPacket(run, ctx context.Context, end time.Time, ok func(sighting) bool) (time.Time, error) {
 	r.carrier.address(ctx)
 	for polls := 1; ; polls++ {
 		if at, found := r.wire.find(r.since, ok); found {
-			r.record.note(trace.Event{Time: at, Kind: trace.EventPacket, State: "seen"})
-			return at, nil
+			return r.sighted(at), nil
 		}
 		if err := r.wire.blind(); err != nil {
 			return time.Time{}, err
 		}
 		if err := r.bench.Clock.Sleep(ctx, pollPackets); err != nil {
-			return time.Time{}, contextCause(ctx, err)
+			return r.lastLook(run, end, ok, contextCause(ctx, err))
 		}
 		if polls%50 == 0 { // now and then: the address may have changed
 			r.carrier.address(ctx)
@@ -196,7 +207,31 @@ func (r *run) awaitPacket(ctx context.Context, ok func(sighting) bool) (time.Tim
 	}
 }
 
-func (r *run) awaitConsole(ctx context.Context, m *plan.Match) (time.Time, error) {
+// lastLook looks for a packet that passed before the step's time was over, and came here only now: as late as a mirror may
+// be. Over is why the waiting ended.
+func (r *run) lastLook(run context.Context, end time.Time, ok func(sighting) bool, over error) (time.Time, error) {
+	if errors.Is(over, context.DeadlineExceeded) && run.Err() == nil {
+		if err := r.bench.Clock.Sleep(run, time.Duration(flow.LateTime)); err != nil {
+			return time.Time{}, contextCause(run, err)
+		}
+	}
+	if err := r.catchUp(run, over); err != nil {
+		return time.Time{}, err
+	}
+	at, found := r.wire.find(r.since, func(p sighting) bool { return p.at <= end.UnixNano() && ok(p) })
+	if !found {
+		return time.Time{}, over
+	}
+	return r.sighted(at), nil
+}
+
+// sighted notes that an awaited packet was seen.
+func (r *run) sighted(at time.Time) time.Time {
+	r.record.note(trace.Event{Time: at, Kind: trace.EventPacket, State: "seen"})
+	return at
+}
+
+func (r *run) awaitConsole(ctx context.Context, m *plan.Match, end time.Time) (time.Time, error) {
 	want, err := r.patterns([]plan.Match{*m})
 	if err != nil {
 		return time.Time{}, err
@@ -207,11 +242,11 @@ func (r *run) awaitConsole(ctx context.Context, m *plan.Match) (time.Time, error
 	select {
 	case <-w.done:
 	case <-ctx.Done():
-		return time.Time{}, context.Cause(ctx)
 	}
-	r.console.mu.Lock()
-	defer r.console.mu.Unlock()
-	return w.lastAt, nil
+	if r.inTime(w, end) {
+		return w.lastAt, nil
+	}
+	return time.Time{}, context.Cause(ctx)
 }
 
 // contextCause prefers why a context ended to what a sleeper made of it.
@@ -277,7 +312,7 @@ func awaitsPackets(p *plan.Plan) bool {
 	var any func([]plan.Step) bool
 	any = func(steps []plan.Step) bool {
 		return slices.ContainsFunc(steps, func(s plan.Step) bool {
-			return s.Await != nil && (s.Await.Packet != nil || s.Await.MQTT != "") || any(s.Steps)
+			return s.Await != nil && (s.Await.Packet != nil || s.Await.MQTT != "" || s.Await.Quiet > 0) || any(s.Steps)
 		})
 	}
 	return any(p.Setup) || any(p.Steps) || any(p.Cleanup)

@@ -7,9 +7,12 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/google/gopacket"
+	"github.com/google/gopacket/layers"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -421,31 +424,46 @@ func TestAwaitMQTT(t *testing.T) {
 	require.Len(t, states(tr, trace.EventPacket), 2)
 }
 
-// A device that goes on sending is not quiet, whatever else passes the mirror.
+// A device that sends again and again is not quiet, though its packets come here only when the tap is flushed, and once after
+// the step's time is over. What another device sends breaks no silence, nor does a packet behind it.
 func TestQuietIsTheDevicesOwn(t *testing.T) {
-	r := newRig(t)
-	stop := make(chan struct{})
-	chatter := make(chan struct{})
-	r.device.script = func(*fakeDevice, context.Context, string, map[string]string) (string, error) {
-		go func() {
-			defer close(chatter)
-			for {
-				select {
-				case <-stop:
-					return
-				case <-time.After(time.Millisecond):
-					r.tap.push(r.clock.Now(), datagram("hello"))
+	own := datagram("hello")
+	another := frame(netip.MustParseAddr("10.0.0.77"), serverAddr, &layers.UDP{SrcPort: 1, DstPort: 2}, gopacket.Payload("another's"))
+	for name, c := range map[string]struct {
+		packet []byte
+		every  time.Duration
+		failed string
+	}{
+		"its own":    {own, 10 * time.Second, "the device was never quiet for 1m40s within 2m"},
+		"another's":  {another, 10 * time.Second, ""},
+		"far enough": {own, 110 * time.Second, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			var next time.Time
+			r.tap.flushing = func(context.Context) error {
+				if next.IsZero() {
+					next = r.clock.Now()
 				}
+				for ; !next.After(r.clock.Now()); next = next.Add(c.every) {
+					r.tap.push(next, c.packet)
+				}
+				return nil
 			}
-		}()
-		return "", nil
+			r.device.script = func(*fakeDevice, context.Context, string, map[string]string) (string, error) {
+				return "", r.tap.Flush(t.Context())
+			}
+			s := awaiting(plan.Wanted{Quiet: 100 * time.Second}) // half a second of this machine's, which may be busy
+			s.Within = 120 * time.Second
+			tr := r.run(t.Context(), makePlan(nil, []plan.Step{do("begin"), s}, nil))
+			require.Empty(t, tr.Trouble)
+			if c.failed == "" {
+				require.Empty(t, tr.Failed)
+				return
+			}
+			require.Contains(t, tr.Failed, c.failed)
+		})
 	}
-	s := awaiting(plan.Wanted{Quiet: 100 * time.Second}) // half a second of this machine's, which may be busy
-	s.Within = 120 * time.Second
-	tr := r.run(t.Context(), makePlan(nil, []plan.Step{do("chatter"), s}, nil))
-	close(stop)
-	<-chatter
-	require.Contains(t, tr.Failed, "the device was never quiet for 1m40s within 2m")
 }
 
 // A bench that takes long to make sure of a silence does not make the device loud, and its tap not broken.
@@ -459,6 +477,53 @@ func TestQuietOnASlowBench(t *testing.T) {
 	require.Empty(t, tr.Trouble)
 	require.Empty(t, tr.Evidence.Taps[0].Error)
 	require.True(t, tr.Evidence.Taps[0].Flushed)
+}
+
+// What passed in time and came here only when the taps were flushed was not missing; what passed later was.
+func TestThePacketThatCameLast(t *testing.T) {
+	for name, c := range map[string]struct {
+		after  time.Duration
+		failed string
+	}{
+		"in time": {time.Second, ""},
+		"later":   {time.Hour, "no such packet was seen within 2s"}, // a time ahead is now, see tapClock
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.carrier.blind = true
+			r.device.script = func(*fakeDevice, context.Context, string, map[string]string) (string, error) {
+				begin := r.clock.Now()
+				r.tap.flushing = func(context.Context) error {
+					r.tap.push(begin.Add(c.after), datagram("hello"))
+					return nil
+				}
+				return "", nil
+			}
+			s := awaiting(plan.Wanted{Packet: &scenario.PacketWant{Proto: "udp"}})
+			s.Within = 2 * time.Second
+			tr := r.run(t.Context(), makePlan(nil, []plan.Step{do("send"), s}, nil))
+			require.Empty(t, tr.Trouble)
+			if c.failed == "" {
+				require.Empty(t, tr.Failed)
+				return
+			}
+			require.Contains(t, tr.Failed, c.failed)
+		})
+	}
+}
+
+// A line that was printed in time counts, though the step's time is over when it is looked at.
+func TestTheLineAtTheLastMoment(t *testing.T) {
+	r := newRig(t)
+	r.device.script = func(d *fakeDevice, _ context.Context, _ string, _ map[string]string) (string, error) {
+		d.print("ready")
+		return "", nil
+	}
+	s := awaiting(plan.Wanted{Console: &patternsOf("ready")[0]})
+	s.Within = time.Nanosecond
+	tr := r.run(t.Context(), makePlan(nil, append([]plan.Step{do("begin")}, slices.Repeat([]plan.Step{s}, 20)...), nil))
+	require.Empty(t, tr.Failed)
+	require.Empty(t, tr.Trouble)
 }
 
 // Awaits look back to the verb before them, never further.

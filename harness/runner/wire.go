@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"sort"
@@ -44,6 +45,7 @@ type wire struct {
 	keep      bool                 // sightings are wanted
 	now       int64                // when the frame at hand came
 	sightings []sighting
+	forgotten int64 // time of the latest that had to be let go for the limit
 }
 
 // sighting is what an await may want to know of a packet.
@@ -189,6 +191,9 @@ func (w *wire) seen(f *flow.Flow, p *flow.Packet) {
 		s.messages = append(s.messages, f.Messages[i].Type)
 	}
 	if len(w.sightings) >= sightingLimit {
+		for _, old := range w.sightings[:sightingLimit/2] {
+			w.forgotten = max(w.forgotten, old.at)
+		}
 		w.sightings = append(w.sightings[:0], w.sightings[sightingLimit/2:]...)
 	}
 	w.sightings = append(w.sightings, s)
@@ -255,16 +260,74 @@ func (w *wire) addresses() []netip.Addr {
 func (w *wire) lastPacket() time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var last int64
-	for a, at := range w.last {
-		if w.isDevice(a) {
-			last = max(last, at)
-		}
-	}
+	last := w.latest(w.last)
 	if last == 0 {
 		return time.Time{}
 	}
 	return time.Unix(0, last).UTC()
+}
+
+// latest gives the latest of the times that belong to the device's addresses, 0 where there is none. It is called under mu.
+func (w *wire) latest(heard map[netip.Addr]int64) (last int64) {
+	for a, at := range heard {
+		if w.isDevice(a) {
+			last = max(last, at)
+		}
+	}
+	return last
+}
+
+// silence is a silence of the device that is waited for.
+type silence struct {
+	quiet  time.Duration
+	begin  time.Time            // of the waiting
+	before map[netip.Addr]int64 // what was heard of each address before, see heard
+}
+
+// heard gives the time of the last packet to or from each address.
+func (w *wire) heard() map[netip.Addr]int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return maps.Clone(w.last)
+}
+
+// complete gives, by the packets that are known, the first moment by which the device had neither sent nor been sent a
+// packet for so long while the taps captured, and when that is so of the silence that goes on. Silence counts from the last
+// packet before the waiting began, or from there.
+func (w *wire) complete(s silence) (first, lasting time.Time) {
+	deaf, _ := w.deaf(s.begin) // while no tap listened the device was not heard to be quiet
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	last := max(w.latest(s.before), w.forgotten)
+	if last == 0 {
+		last = s.begin.UnixNano()
+	}
+	if !deaf.IsZero() {
+		last = max(last, deaf.UnixNano())
+	}
+	since := func(at int64) time.Time { return time.Unix(0, at).UTC().Add(s.quiet) }
+	for _, at := range w.packetTimes(last) {
+		if first.IsZero() && at-last >= int64(s.quiet) {
+			first = since(last)
+		}
+		last = at
+	}
+	if first.IsZero() {
+		first = since(last)
+	}
+	return first, since(last)
+}
+
+// packetTimes gives the times of the device's packets after a time, in order, as far as they are kept. It is called under mu.
+func (w *wire) packetTimes(after int64) []int64 {
+	var out []int64
+	for _, s := range w.sightings {
+		if s.at > after && (w.isDevice(s.device.Addr()) || w.isDevice(s.peer.Addr())) {
+			out = append(out, s.at)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // forgetBefore lets go of what no await will look back to.
