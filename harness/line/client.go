@@ -150,6 +150,11 @@ func (c *Client) exchange(ctx context.Context, cmd Command) (string, error) {
 		select {
 		case r = <-replies:
 		case <-ctx.Done():
+			select {
+			case r = <-replies: // it came in the last moment
+				continue
+			default:
+			}
 			if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 				return "", &SilentError{Verb: cmd.Verb, After: c.clock.Now().Sub(begun), Cause: context.Cause(ctx)}
 			}

@@ -155,6 +155,44 @@ func TestClientSilentBoard(t *testing.T) {
 	require.Contains(t, err.Error(), "tcp: accepted, but no answer")
 }
 
+// lateClock has a command's time run out once its acknowledgement was taken, when all that the board says is there.
+type lateClock struct {
+	wall
+	said <-chan struct{}
+	over func()
+}
+
+func (c *lateClock) WithTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := c.wall.WithTimeout(ctx, d)
+	return ctx, func() {
+		cancel()
+		for range 3 {
+			<-c.said
+		}
+		c.over()
+	}
+}
+
+// TestClientAtTheLastMoment: an answer that is there when the time's end is noticed is an answer.
+func TestClientAtTheLastMoment(t *testing.T) {
+	f, s := newFar(t), newSink()
+	clock := &lateClock{said: s.came}
+	c, err := Dial(f.slave.Name(), clock, s.add)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, c.Close()) })
+	for range 20 {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		clock.over = func() { cancel(context.DeadlineExceeded) }
+		go func() {
+			id, _, _ := strings.Cut(f.hears(), " ")
+			f.says(id + " > tcp\n" + id + " OK done\nthe answer was delivered before this line\n")
+		}()
+		answer, err := c.Do(ctx, "tcp")
+		require.NoError(t, err)
+		require.Equal(t, "done", answer)
+	}
+}
+
 func TestClientIsInterrupted(t *testing.T) {
 	_, c, _ := dial(t)
 	ctx, cancel := context.WithCancelCause(t.Context())
