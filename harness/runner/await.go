@@ -136,15 +136,16 @@ func (r *run) awaitQuiet(run, ctx context.Context, quiet time.Duration, begin, e
 		if err := r.wire.blind(); err != nil {
 			return time.Time{}, err
 		}
-		var over error
 		if _, due := r.wire.complete(s); due.After(r.bench.Clock.Now()) {
 			err := r.bench.Clock.Sleep(ctx, due.Sub(r.bench.Clock.Now()))
 			if err == nil {
 				continue
 			}
-			over = contextCause(ctx, err)
+			if over := contextCause(ctx, err); !errors.Is(over, context.DeadlineExceeded) {
+				return time.Time{}, over
+			}
 		}
-		if err := r.catchUp(run, over); err != nil {
+		if err := r.catchUp(run); err != nil {
 			return time.Time{}, err
 		}
 		first, due := r.wire.complete(s)
@@ -161,12 +162,8 @@ func (r *run) awaitQuiet(run, ctx context.Context, quiet time.Duration, begin, e
 	}
 }
 
-// catchUp has the taps hand over what has reached them, and learns the device's address, which may be a new session's. It is
-// told why the waiting before it ended, nil where that went on, and gives that back where it was not the step's time.
-func (r *run) catchUp(run context.Context, over error) error {
-	if over != nil && !errors.Is(over, context.DeadlineExceeded) {
-		return over
-	}
+// catchUp has the taps hand over what has reached them, and learns the device's address, which may be a new session's.
+func (r *run) catchUp(run context.Context) error {
 	r.wire.flush(run)
 	r.carrier.address(run)
 	return context.Cause(run)
@@ -210,12 +207,13 @@ func (r *run) awaitPacket(run, ctx context.Context, end time.Time, ok func(sight
 // lastLook looks for a packet that passed before the step's time was over, and came here only now: as late as a mirror may
 // be. Over is why the waiting ended.
 func (r *run) lastLook(run context.Context, end time.Time, ok func(sighting) bool, over error) (time.Time, error) {
-	if errors.Is(over, context.DeadlineExceeded) && run.Err() == nil {
-		if err := r.bench.Clock.Sleep(run, time.Duration(flow.LateTime)); err != nil {
-			return time.Time{}, contextCause(run, err)
-		}
+	if !errors.Is(over, context.DeadlineExceeded) {
+		return time.Time{}, over
 	}
-	if err := r.catchUp(run, over); err != nil {
+	if err := r.bench.Clock.Sleep(run, time.Duration(flow.LateTime)); err != nil {
+		return time.Time{}, contextCause(run, err)
+	}
+	if err := r.catchUp(run); err != nil {
 		return time.Time{}, err
 	}
 	at, found := r.wire.find(r.since, func(p sighting) bool { return p.at <= end.UnixNano() && ok(p) })
@@ -236,17 +234,22 @@ func (r *run) awaitConsole(ctx context.Context, m *plan.Match, end time.Time) (t
 	if err != nil {
 		return time.Time{}, err
 	}
-	w := newWatch(r.since, want, nil)
+	w := newWatch(r.since, end, want, nil)
 	r.console.beginBack(w)
 	defer r.console.end()
 	select {
 	case <-w.done:
 	case <-ctx.Done():
 	}
-	if r.inTime(w, end) {
+	r.console.settle()
+	r.console.mu.Lock()
+	defer r.console.mu.Unlock()
+	select {
+	case <-w.done: // at the last moment, it may be
 		return w.lastAt, nil
+	default:
+		return time.Time{}, context.Cause(ctx)
 	}
-	return time.Time{}, context.Cause(ctx)
 }
 
 // contextCause prefers why a context ended to what a sleeper made of it.

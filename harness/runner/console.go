@@ -160,6 +160,7 @@ func (c *console) close() {
 // it, and patterns that must not appear meanwhile. Its fields but the channels are guarded by console.mu while watched.
 type watch struct {
 	from   time.Time
+	until  time.Time // a line after it comes too late, whenever it is looked at
 	expect []plan.Match
 	never  []plan.Match
 	next   int
@@ -171,8 +172,8 @@ type watch struct {
 	fault  string        // which one
 }
 
-func newWatch(from time.Time, expect, never []plan.Match) *watch {
-	w := &watch{from: from, expect: expect, never: never, done: make(chan struct{}), bad: make(chan struct{})}
+func newWatch(from, until time.Time, expect, never []plan.Match) *watch {
+	w := &watch{from: from, until: until, expect: expect, never: never, done: make(chan struct{}), bad: make(chan struct{})}
 	if len(expect) == 0 {
 		close(w.done)
 	}
@@ -181,7 +182,7 @@ func newWatch(from time.Time, expect, never []plan.Match) *watch {
 
 // see is shown each line in turn.
 func (w *watch) see(l bench.Line) {
-	if l.Time.Before(w.from) || w.fault != "" {
+	if l.Time.Before(w.from) || l.Time.After(w.until) || w.fault != "" {
 		return
 	}
 	w.last = l.Text

@@ -512,18 +512,40 @@ func TestThePacketThatCameLast(t *testing.T) {
 	}
 }
 
-// A line that was printed in time counts, though the step's time is over when it is looked at.
+// A line that was printed in time counts, though the step's time is over when it is looked at; one that was printed later
+// does not, though it is there by then.
 func TestTheLineAtTheLastMoment(t *testing.T) {
-	r := newRig(t)
-	r.device.script = func(d *fakeDevice, _ context.Context, _ string, _ map[string]string) (string, error) {
-		d.print("ready")
-		return "", nil
+	for name, c := range map[string]struct {
+		after, within time.Duration
+		failed        string
+	}{
+		"in time": {0, time.Nanosecond, ""},
+		"later":   {time.Hour, 2 * time.Second, "no console line matched 'ready' within 2s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			prints := func(d *fakeDevice, _ context.Context, _ string, _ map[string]string) (string, error) {
+				d.console <- bench.Line{Time: d.clock.Now().Add(c.after), Text: "ready"}
+				return "", nil
+			}
+			r := newRig(t)
+			r.device.script = prints
+			s := awaiting(plan.Wanted{Console: &patternsOf("ready")[0]})
+			s.Within = c.within
+			tr := r.run(t.Context(), makePlan(nil, append([]plan.Step{do("begin")}, slices.Repeat([]plan.Step{s}, 20)...), nil))
+			require.Empty(t, tr.Trouble)
+			if c.failed == "" {
+				require.Empty(t, tr.Failed)
+				return
+			}
+			require.Contains(t, tr.Failed, c.failed)
+
+			verb := do("begin")
+			verb.Within, verb.Expect = c.within, patternsOf("ready")
+			r = newRig(t)
+			r.device.script = prints
+			require.Contains(t, r.run(t.Context(), makePlan(nil, []plan.Step{verb}, nil)).Failed, c.failed)
+		})
 	}
-	s := awaiting(plan.Wanted{Console: &patternsOf("ready")[0]})
-	s.Within = time.Nanosecond
-	tr := r.run(t.Context(), makePlan(nil, append([]plan.Step{do("begin")}, slices.Repeat([]plan.Step{s}, 20)...), nil))
-	require.Empty(t, tr.Failed)
-	require.Empty(t, tr.Trouble)
 }
 
 // Awaits look back to the verb before them, never further.

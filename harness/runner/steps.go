@@ -198,10 +198,9 @@ func (r *run) deviceVerb(ctx context.Context, s *plan.Step, begin time.Time) err
 	if err != nil {
 		return err
 	}
-	end := r.bench.Clock.Now().Add(s.Within)
 	limit, cancel := r.bench.Clock.WithTimeout(ctx, s.Within)
 	defer cancel()
-	w := newWatch(begin, expect, never)
+	w := newWatch(begin, r.bench.Clock.Now().Add(s.Within), expect, never)
 	r.console.begin(w)
 	defer r.console.end()
 	answer, err := r.operate(limit, s.Verb, args, w)
@@ -212,7 +211,7 @@ func (r *run) deviceVerb(ctx context.Context, s *plan.Step, begin time.Time) err
 	if err != nil {
 		return err
 	}
-	if err := r.seen(limit, s, w, end); err != nil {
+	if err := r.seen(limit, s, w); err != nil {
 		return err
 	}
 	r.keep(s, answer, w.groups)
@@ -238,36 +237,27 @@ func (r *run) operate(ctx context.Context, verb string, args map[string]string, 
 	return answer, err
 }
 
-// seen waits for the console lines that the step still expects after the device's answer, until its time is over at end.
-func (r *run) seen(ctx context.Context, s *plan.Step, w *watch, end time.Time) error {
+// seen waits for the console lines that the step still expects after the device's answer.
+func (r *run) seen(ctx context.Context, s *plan.Step, w *watch) error {
 	select {
 	case <-w.done:
+		return nil
 	case <-w.bad:
 		return &deviceFault{step: s, reason: w.faultOf(&r.console.mu)}
 	case <-ctx.Done():
 	}
-	if r.inTime(w, end) {
-		return nil
-	}
-	if !errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
-		return context.Cause(ctx)
-	}
-	r.console.mu.Lock()
-	defer r.console.mu.Unlock()
-	return &deviceFault{step: s, reason: w.missing(s.Within)}
-}
-
-// inTime says whether a step saw all its lines before its time was over, be it that it hears of the last only now.
-func (r *run) inTime(w *watch, end time.Time) bool {
 	r.console.settle()
 	r.console.mu.Lock()
 	defer r.console.mu.Unlock()
 	select {
-	case <-w.done:
-		return !w.lastAt.After(end)
+	case <-w.done: // at the last moment
+		return nil
 	default:
-		return false
 	}
+	if !errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+		return context.Cause(ctx)
+	}
+	return &deviceFault{step: s, reason: w.missing(s.Within)}
 }
 
 // args puts in what only the run knows.
