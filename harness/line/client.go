@@ -150,15 +150,16 @@ func (c *Client) exchange(ctx context.Context, cmd Command) (string, error) {
 		select {
 		case r = <-replies:
 		case <-ctx.Done():
+			if !errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+				return "", fmt.Errorf("%s: %w", cmd.Verb, context.Cause(ctx))
+			}
+			after := c.clock.Now().Sub(begun)
+			c.port.settle() // a board that has answered is not silent, however late this machine is to read it
 			select {
-			case r = <-replies: // it came in the last moment
-				continue
+			case r = <-replies:
 			default:
+				return "", &SilentError{Verb: cmd.Verb, After: after, Cause: context.Cause(ctx)}
 			}
-			if errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
-				return "", &SilentError{Verb: cmd.Verb, After: c.clock.Now().Sub(begun), Cause: context.Cause(ctx)}
-			}
-			return "", fmt.Errorf("%s: %w", cmd.Verb, context.Cause(ctx))
 		case <-c.port.Gone():
 			return "", fmt.Errorf("%s: %w", cmd.Verb, c.port.Err())
 		}

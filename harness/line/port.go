@@ -41,6 +41,9 @@ type Port struct {
 	gone   chan struct{} // the reader ended
 	err    error         // why, readable after gone
 
+	round   sync.Mutex
+	reading chan struct{} // closed, and another made, when a read begins
+
 	closeOnce sync.Once
 	closeErr  error
 	writing   sync.Mutex
@@ -58,7 +61,7 @@ func Open(path string, clock Clock, sink func(Line)) (*Port, error) {
 	}
 	p := &Port{
 		path: path, port: sp, clock: clock, lines: splitter{emit: sink},
-		closed: make(chan struct{}), gone: make(chan struct{}),
+		closed: make(chan struct{}), gone: make(chan struct{}), reading: make(chan struct{}),
 	}
 	go p.read()
 	return p, nil
@@ -92,6 +95,10 @@ func (p *Port) read() {
 			return
 		default:
 		}
+		p.round.Lock()
+		close(p.reading)
+		p.reading = make(chan struct{})
+		p.round.Unlock()
 		n, err := p.port.Read(buf) // 0, nil after a time-out
 		if n > 0 {
 			p.lines.add(buf[:n], p.clock.Now())
@@ -100,6 +107,21 @@ func (p *Port) read() {
 			p.lines.flush(p.clock.Now())
 			p.err = fmt.Errorf("read %s: the port is gone: the board was reset, unplugged or lost power; "+
 				"it may be back under another name (%w)", p.path, err)
+			return
+		}
+	}
+}
+
+// settle returns when all that had come to the port before the call has been read and given to the sink, as far as lines end
+// in it: the read in progress may have missed it, the one after that has not.
+func (p *Port) settle() {
+	for range 2 {
+		p.round.Lock()
+		next := p.reading
+		p.round.Unlock()
+		select {
+		case <-next:
+		case <-p.gone:
 			return
 		}
 	}
