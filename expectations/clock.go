@@ -1,6 +1,11 @@
 package expectations
 
-import "github.com/tollgate-iot/tollgate/harness/trace"
+import (
+	"slices"
+
+	"github.com/tollgate-iot/tollgate/harness/flow"
+	"github.com/tollgate-iot/tollgate/harness/trace"
+)
 
 // clocked is a checker whose value hangs on the times of packets.
 type clocked interface{ timed() bool }
@@ -15,21 +20,28 @@ func (quiet) timed() bool { return true }
 
 func (r reconnect) timed() bool { return !r.toSession }
 
-// phased is a checker that may ask for the phases of packets.
+// phased is a checker that may ask for phases that hang on the order of packets.
 type phased interface{ phased() bool }
 
-func (phases) phased() bool { return true }
-
-func (c timeFrom) phased() bool { return c.from.phase != nil || c.to.phase != nil }
-
-func (q quiet) phased() bool {
-	return q.from != nil && q.from.phase != nil || q.to != nil && q.to.phase != nil || len(q.except) > 0
+func (c phases) phased() bool {
+	return slices.ContainsFunc(c.present, ordered) || slices.ContainsFunc(c.absent, ordered)
 }
 
-// byPhase says whether the claim is about packets of certain phases.
+func (c timeFrom) phased() bool { return c.from.phased() || c.to.phased() }
+
+func (q quiet) phased() bool {
+	return q.from.phased() || q.to.phased() || slices.ContainsFunc(q.except, ordered)
+}
+
+func (m *moment) phased() bool { return m != nil && m.phase != nil && ordered(*m.phase) }
+
+// ordered says whether a phase hangs on the order of packets; dns, reset, icmp and arp show in the packet itself.
+func ordered(p flow.Phase) bool { return !shows(p) }
+
+// byPhase says whether the claim is about packets of phases that hang on their order.
 func (c *claim) byPhase() bool {
 	p, may := c.checker.(phased)
-	return c.scope.phase != nil || may && p.phased()
+	return c.scope.phase != nil && ordered(*c.scope.phase) || may && p.phased()
 }
 
 // untimely says why a claim can't be judged because a clock was set, or disagrees with the run's, "" where it can. A capture

@@ -41,7 +41,7 @@ func TestClaimsOverAClockThatWasSet(t *testing.T) {
 	}
 }
 
-// Where packets are not in the order of their times, phases are not to be trusted, and all else is.
+// Where packets are not in the order of their times, phases that hang on it are not to be trusted, and all else is.
 func TestUnsorted(t *testing.T) {
 	tr := record(clean()...)
 	tr.Capture.Disorder = int64(20 * time.Millisecond)
@@ -51,7 +51,10 @@ func TestUnsorted(t *testing.T) {
 		"quiet: {from: last_packet}": verdict.Pass,
 		"time: {from: first_syn, to: first_fin, is: <= 9s}":      verdict.Pass,
 		"packets: {up: <= 9}\n    phase: request":                verdict.Inconclusive,
-		"phases: {absent: reset}":                                verdict.Inconclusive,
+		"phases: {absent: reset}":                                verdict.Pass,
+		"phases: {absent: [reset, keepalive]}":                   verdict.Inconclusive,
+		"packets: {up: 0}\n    phase: icmp":                      verdict.Pass,
+		"quiet: {from: last_packet, except: icmp}":               verdict.Pass,
 		"quiet: {from: last_packet, except: teardown}":           verdict.Inconclusive,
 		"quiet: {from: last_request, to: first_fin}":             verdict.Inconclusive,
 		"time: {from: first_syn, to: first_response, is: <= 9s}": verdict.Inconclusive,

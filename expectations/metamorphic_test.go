@@ -337,7 +337,7 @@ func TestMetamorphicLossNeverTurnsAFinding(t *testing.T) {
 		}
 		tr := s.trace(t, frames, rapid.SampledFrom([]tale{nothingTold, canariesTold}).Draw(t, "told"))
 		state := tr.Completeness(trace.Scope{}).State
-		if state == trace.Whole {
+		if state == trace.Whole || tr.Completeness(trace.Scope{Headers: true}).State == trace.Whole {
 			return // the mirror's numbers run from the first frame left to the last: a canary's own would have shown the rest
 		}
 		claims, truths := s.some(t)
