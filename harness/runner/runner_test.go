@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tollgate-iot/tollgate/harness/bench"
+	"github.com/tollgate-iot/tollgate/harness/flow"
 	"github.com/tollgate-iot/tollgate/harness/pcap"
 	"github.com/tollgate-iot/tollgate/harness/plan"
 	"github.com/tollgate-iot/tollgate/harness/scenario"
@@ -464,6 +465,24 @@ func TestQuietIsTheDevicesOwn(t *testing.T) {
 			require.Contains(t, tr.Failed, c.failed)
 		})
 	}
+}
+
+// On a mirror so busy that not all of its packets are kept for awaits, the device's silence is its own all the same.
+func TestSilenceOnABusyMirror(t *testing.T) {
+	w := &wire{known: map[netip.Addr]bool{deviceAddr: true}, last: map[netip.Addr]int64{}, forgotten: map[netip.Addr]int64{}, keep: true, sifting: newSifting(false)}
+	begin := time.Date(2026, 11, 22, 1, 0, 0, 0, time.UTC)
+	s := silence{quiet: 100 * time.Second, begin: begin, before: w.heard()}
+	pass := func(device netip.Addr, at time.Time) {
+		w.seen(&flow.Flow{Device: netip.AddrPortFrom(device, 1), Peer: netip.AddrPortFrom(serverAddr, 2)}, &flow.Packet{Time: at.UnixNano()})
+	}
+	own := begin.Add(10 * time.Second)
+	pass(deviceAddr, own)
+	for i := range 3 * sightingLimit {
+		pass(netip.MustParseAddr("10.0.0.77"), begin.Add(time.Duration(i)*time.Millisecond))
+	}
+	first, lasting := w.complete(s)
+	require.Equal(t, own.Add(s.quiet), first)
+	require.Equal(t, own.Add(s.quiet), lasting)
 }
 
 // A bench that takes long to make sure of a silence does not make the device loud, and its tap not broken.

@@ -45,7 +45,7 @@ type wire struct {
 	keep      bool                 // sightings are wanted
 	now       int64                // when the frame at hand came
 	sightings []sighting
-	forgotten int64 // time of the latest that had to be let go for the limit
+	forgotten map[netip.Addr]int64 // time of the latest, to or from an address, that had to be let go for the limit
 }
 
 // sighting is what an await may want to know of a packet.
@@ -73,7 +73,7 @@ func newWire(b *bench.Bench, rec *record, o Options, keep bool) (*wire, error) {
 	w := &wire{
 		record: rec, clock: b.Clock, taps: b.Taps,
 		decoder: packet.NewDecoder(packet.Options{VXLANPorts: vxlanPorts(b.Taps)}),
-		known:   map[netip.Addr]bool{}, last: map[netip.Addr]int64{}, places: b.Places, keep: keep,
+		known:   map[netip.Addr]bool{}, last: map[netip.Addr]int64{}, forgotten: map[netip.Addr]int64{}, places: b.Places, keep: keep,
 	}
 	w.sifting = newSifting(o.KeepMirror)
 	w.tracker = flow.NewTracker(flow.Options{PathOf: w.decoder.Path, Seen: w.seen})
@@ -192,7 +192,9 @@ func (w *wire) seen(f *flow.Flow, p *flow.Packet) {
 	}
 	if len(w.sightings) >= sightingLimit {
 		for _, old := range w.sightings[:sightingLimit/2] {
-			w.forgotten = max(w.forgotten, old.at)
+			for _, end := range []netip.Addr{old.device.Addr(), old.peer.Addr()} {
+				w.forgotten[end] = max(w.forgotten[end], old.at)
+			}
 		}
 		w.sightings = append(w.sightings[:0], w.sightings[sightingLimit/2:]...)
 	}
@@ -298,7 +300,7 @@ func (w *wire) complete(s silence) (first, lasting time.Time) {
 	deaf, _ := w.deaf(s.begin) // while no tap listened the device was not heard to be quiet
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	last := max(w.latest(s.before), w.forgotten)
+	last := max(w.latest(s.before), w.latest(w.forgotten))
 	if last == 0 {
 		last = s.begin.UnixNano()
 	}
