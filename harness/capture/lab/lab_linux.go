@@ -93,19 +93,6 @@ func (n *Namespace) Write(parameter, value string) {
 	}
 }
 
-// InOrder has an interface take packets in in the order in which they were sent. A virtual cable else puts each packet
-// into a queue of the processor that sends it, and a processor that is held up gives its queue on later than the others
-// do: a packet that was sent before a canary came behind it. Where the kernel can't steer packets (CONFIG_RPS) it stays
-// so. See Documentation/networking/scaling.rst of Linux, Receive Packet Steering.
-func (n *Namespace) InOrder(name string) {
-	n.t.Helper()
-	const first = "1" // the mask of the processor that takes all
-	script := `queue=/sys/class/net/$1/queues/rx-0/rps_cpus; [ ! -e "$queue" ] || echo ` + first + ` > "$queue"`
-	if out, err := n.Command("sh", "-c", script, "sh", name).CombinedOutput(); err != nil {
-		n.t.Fatalf("have %s take packets in in order: %v: %s", name, err, out)
-	}
-}
-
 // Do calls do on a thread that is in the namespace: sockets that it opens on its own goroutine are there, for as long as
 // they live.
 func (n *Namespace) Do(do func() error) error {
@@ -116,6 +103,34 @@ func (n *Namespace) Do(do func() error) error {
 		done <- n.enter(do)
 	}()
 	return <-done
+}
+
+// DoOnEach calls do as Do does, once on each processor that this process may use, by its number. What is sent through a
+// virtual cable waits in a queue of the processor that sends it, and one that is held up gives its queue on later than the
+// others do: behind a packet from each of them there is nothing left.
+func (n *Namespace) DoOnEach(do func(processor int) error) error {
+	var all unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &all); err != nil {
+		return fmt.Errorf("ask for this process's processors: %w", err)
+	}
+	for i, left := 0, all.Count(); left > 0; i++ {
+		if !all.IsSet(i) {
+			continue
+		}
+		left--
+		err := n.Do(func() error {
+			var one unix.CPUSet
+			one.Set(i)
+			if err := unix.SchedSetaffinity(0, &one); err != nil {
+				return fmt.Errorf("run on processor %d: %w", i, err)
+			}
+			return do(i)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (n *Namespace) enter(do func() error) error {
@@ -141,6 +156,12 @@ func (n *Namespace) Lost(name string) uint64 {
 func (n *Namespace) Arrived(name string) uint64 {
 	n.t.Helper()
 	return n.statistics(name).RX.Packets
+}
+
+// Sent gives how many packets an interface sent.
+func (n *Namespace) Sent(name string) uint64 {
+	n.t.Helper()
+	return n.statistics(name).TX.Packets
 }
 
 // statistics are the counts of an interface, as ip(8) tells them.

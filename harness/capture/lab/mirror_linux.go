@@ -41,8 +41,6 @@ func NewMirror(t testing.TB, mtu int) *Mirror {
 	m.Switch.IP("addr", "add", Server.String()+"/24", "dev", "s0")
 	m.Switch.IP("addr", "add", From.String()+"/24", "dev", "s1")
 	m.Host.IP("addr", "add", To.String()+"/24", "dev", "m1")
-	m.Switch.InOrder("s0")
-	m.Host.InOrder("m1")
 	return m
 }
 
@@ -82,6 +80,7 @@ type Wrapper struct {
 	mu     sync.Mutex
 	next   uint32
 	packet []byte
+	sent   uint64
 	failed error
 }
 
@@ -116,9 +115,17 @@ func (w *Wrapper) Take(rec pcap.Record) {
 		w.next++
 	}
 	w.packet = append(w.packet, rec.Data...)
+	w.sent++
 	if _, err := w.conn.WriteTo(w.packet, w.to); err != nil && w.failed == nil {
 		w.failed = fmt.Errorf("send %d bytes on: %w", len(w.packet), err)
 	}
+}
+
+// Sent gives how many frames have been sent on.
+func (w *Wrapper) Sent() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.sent
 }
 
 // Err gives the first failure to send on.

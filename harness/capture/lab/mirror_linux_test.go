@@ -3,6 +3,7 @@ package lab_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -173,25 +174,58 @@ func (s *session) tcpdump(expression, snap string) {
 	s.t.Cleanup(s.stop)
 }
 
-// settled sends a canary through the mirror and returns when all have seen it: what was sent before has been seen too.
+// settled sends canaries through the mirror and returns when all have seen them, and all that was sent before: nothing is
+// left on the way from the device to the switch when a canary from each processor has come; nothing is left on the way from
+// there to the mirror's host when as much has come as was sent; and tcpdump has written what the ring got.
 func (s *session) settled() {
-	text := "canary " + s.canary
-	require.NoError(s.t, s.m.Device.Do(func() error {
+	var texts []string
+	require.NoError(s.t, s.m.Device.DoOnEach(func(processor int) error {
+		text := fmt.Sprintf("canary %s %d.", s.canary, processor)
+		texts = append(texts, text)
 		conn, err := net.Dial("udp4", net.JoinHostPort(lab.Server.String(), "9"))
 		if err != nil {
 			return err
 		}
 		_, err = conn.Write([]byte(text))
-		return err
+		return errors.Join(err, conn.Close())
 	}))
 	for _, tap := range s.taps {
-		require.Eventually(s.t, func() bool { return tap.saw(text) }, within, 5*time.Millisecond, "%s of %s", text, tap.Name())
+		for _, text := range texts {
+			require.Eventually(s.t, func() bool { return tap.saw(text) }, within, 5*time.Millisecond, "%s of %s", text, tap.Name())
+		}
+	}
+	ring, sock := s.taps[0], s.taps[1]
+	sent := s.sent()
+	require.Eventually(s.t, func() bool { return sock.Stats().Received >= sent || s.lost() > 0 }, within, 5*time.Millisecond, "%d mirrored", sent)
+	for _, tap := range s.taps {
 		require.NoError(s.t, tap.Flush(limited(s.t)))
 	}
-	require.Eventually(s.t, func() bool {
-		b, err := os.ReadFile(s.file)
-		return err == nil && bytes.Contains(b, []byte(text))
-	}, within, 5*time.Millisecond, "%s of tcpdump", text)
+	require.Eventually(s.t, func() bool { return s.written() >= ring.Stats().Received }, within, 20*time.Millisecond, "what tcpdump wrote")
+}
+
+// sent gives how many frames have been mirrored.
+func (s *session) sent() uint64 {
+	if s.wraps != nil {
+		return s.wraps.Sent()
+	}
+	return s.m.Switch.Sent("vx0")
+}
+
+// written gives how many frames tcpdump has written.
+func (s *session) written() (n uint64) {
+	f, err := os.Open(s.file)
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	in, err := pcap.NewReader(f)
+	if err != nil {
+		return 0
+	}
+	for rec := (pcap.Record{}); in.Read(&rec) == nil; {
+		n++
+	}
+	return n
 }
 
 func (s *session) end() {
