@@ -77,6 +77,7 @@ type Tap struct {
 	sink    func(pcap.Record)
 
 	mu      sync.Mutex
+	stop    context.CancelCauseFunc // ends the work of who is, or was, busy
 	state   state
 	began   time.Time
 	stats   bench.TapStats
@@ -102,7 +103,7 @@ func New(o Options) (*Tap, error) {
 	case o.Clock == nil:
 		return nil, fmt.Errorf("make tap %s: no clock was given", o.Name)
 	}
-	t := &Tap{o: o, busy: make(chan struct{}, 1)}
+	t := &Tap{o: o, busy: make(chan struct{}, 1), stop: func(error) {}}
 	t.quit, t.cancel = context.WithCancel(context.Background())
 	return t, nil
 }
@@ -126,12 +127,20 @@ func (t *Tap) work(ctx context.Context) (context.Context, func(), error) {
 	case <-ctx.Done():
 		return nil, nil, context.Cause(ctx)
 	case <-t.quit.Done():
-		return nil, nil, errors.New("it was closed")
+		return nil, nil, errClosed
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	stop := context.AfterFunc(t.quit, func() { cancel(errors.New("it was closed")) })
-	return ctx, func() { stop(); cancel(nil); <-t.busy }, nil
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.stop = cancel
+	if t.quit.Err() != nil {
+		cancel(errClosed)
+	}
+	return ctx, func() { cancel(nil); <-t.busy }, nil
 }
+
+// errClosed is why work ends that Close found.
+var errClosed = errors.New("it was closed")
 
 // Start implements bench.Tap: it asks for a session and returns when the carrier says that it captures. A tap can be
 // started once.
@@ -366,7 +375,10 @@ func (t *Tap) Err() error {
 
 // Close implements bench.Tap: a session that was not flushed is ended and deleted. It must not be called by the sink.
 func (t *Tap) Close() error {
-	t.cancel() // whoever is at work stops
+	t.mu.Lock()
+	t.stop(errClosed)
+	t.cancel() // after that: who sees it knows that whoever is at work stops
+	t.mu.Unlock()
 	t.busy <- struct{}{}
 	defer func() { <-t.busy }()
 	t.mu.Lock()
