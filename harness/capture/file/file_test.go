@@ -30,13 +30,14 @@ func limited(t *testing.T) context.Context {
 
 // clock goes on when the test says so.
 type clock struct {
-	mu    sync.Mutex
-	now   time.Time
-	moved chan struct{}
+	mu     sync.Mutex
+	now    time.Time
+	moved  chan struct{}
+	asleep chan struct{} // holds one value once somebody sleeps, until the clock moves
 }
 
 func newClock() *clock {
-	return &clock{now: time.Date(2026, 11, 22, 1, 38, 33, 0, time.UTC), moved: make(chan struct{})}
+	return &clock{now: time.Date(2026, 11, 22, 1, 38, 33, 0, time.UTC), moved: make(chan struct{}), asleep: make(chan struct{}, 1)}
 }
 
 func (c *clock) Now() time.Time {
@@ -53,11 +54,23 @@ func (c *clock) advance(d time.Duration) {
 	c.moved = make(chan struct{})
 }
 
+// advanceSleeper goes on once somebody sleeps: who was about to, by what the clock showed before, would sleep past the time.
+func (c *clock) advanceSleeper(d time.Duration) {
+	<-c.asleep
+	c.advance(d)
+}
+
 func (c *clock) Sleep(ctx context.Context, d time.Duration) error {
 	until := c.Now().Add(d)
 	for {
 		c.mu.Lock()
 		now, moved := c.now, c.moved
+		if now.Before(until) {
+			select {
+			case c.asleep <- struct{}{}:
+			default:
+			}
+		}
 		c.mu.Unlock()
 		if !now.Before(until) {
 			return nil
@@ -146,7 +159,7 @@ func (f *far) send(t *testing.T, texts ...string) {
 		f.write(t, text, time.Hour)
 	}
 	f.write(t, "", 2*time.Hour)
-	f.clock.advance(time.Hour)
+	f.clock.advanceSleeper(time.Hour)
 }
 
 func textOf(data []byte) string {
@@ -165,7 +178,7 @@ func TestPromises(t *testing.T) {
 		require.NoError(t, err)
 		return benchtest.TapFixture{Tap: tap, Send: f.send, Text: textOf, Break: func(*testing.T) {
 			f.stream.end(errors.New("input/output error"))
-			f.clock.advance(time.Hour)
+			f.clock.advanceSleeper(time.Hour)
 		}}
 	})
 }
@@ -250,8 +263,13 @@ func TestPaced(t *testing.T) {
 	for _, want := range []int{1, 1, 2, 2, 3, 3} {
 		require.NoError(t, tap.Flush(limited(t)))
 		require.Len(t, got, want)
-		c.advance(5 * time.Second)
-		if want == 2 {
+		switch want {
+		case 1:
+			c.advanceSleeper(5 * time.Second)
+		case 2:
+			c.advanceSleeper(5 * time.Second)
+			c.advanceSleeper(5 * time.Second)
+		case 3: // nothing is left to wait for
 			c.advance(5 * time.Second)
 		}
 	}
