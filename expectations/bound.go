@@ -40,7 +40,7 @@ var (
 // parseBound reads a comparison: a bare number or == for exactly, <=, <, >=, >, a range 4..6, a tolerance 860 ±2%,
 // and none for 0.
 func parseBound(u unit, text string) (bound, error) {
-	b := bound{text: strings.TrimSpace(text), high: unlimited}
+	b := bound{text: strings.Trim(text, " \t\r\n\f"), high: unlimited}
 	if b.text == "none" {
 		b.high = 0
 		return b, nil
@@ -72,6 +72,9 @@ func parseBound(u unit, text string) (bound, error) {
 	case ">=":
 		b.low = v
 	case ">":
+		if v == unlimited {
+			return b, fmt.Errorf("nothing is %s", b.text)
+		}
 		b.low = v + 1
 	}
 	return b, nil
@@ -100,8 +103,10 @@ func (b bound) around(u unit, middle, percent string) (bound, error) {
 	if _, err := fmt.Sscanf(percent, "%g", &share); err != nil {
 		return b, fmt.Errorf("%q is not a percentage", percent)
 	}
-	b.low = max(0, int64(math.Ceil(float64(v)*(1-share/100)-1e-9)))
-	b.high = int64(math.Floor(float64(v)*(1+share/100) + 1e-9))
+	b.low = int64(math.Ceil(max(0, float64(v)*(1-share/100)-1e-9)))
+	if high := math.Floor(float64(v)*(1+share/100) + 1e-9); high < unlimited {
+		b.high = int64(high)
+	}
 	return b, nil
 }
 

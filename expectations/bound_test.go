@@ -23,6 +23,7 @@ func TestBounds(t *testing.T) {
 		{octets, "<= 1.5 kB", 0, 1500}, {octets, "1KiB..2KiB", 1024, 2048}, {octets, "860 B ±2%", 843, 877}, {octets, "3 MB", 3_000_000, 3_000_000},
 		{spans, "<= 90s", 0, int64(90 * time.Second)}, {spans, "1m30s", int64(90 * time.Second), int64(90 * time.Second)}, {spans, "< 1d", 0, int64(24*time.Hour) - 1},
 		{spans, "500ms..2m", int64(time.Second / 2), int64(2 * time.Minute)}, {versions, ">= 1.2", 0x0303, unlimited}, {versions, "TLS 1.3", 0x0304, 0x0304},
+		{pieces, "9000000000000000000 ±99999999999999999999%", 0, unlimited}, {spans, "1μs", 1000, 1000}, {spans, "1.m", int64(time.Minute), int64(time.Minute)},
 	} {
 		b, err := parseBound(c.unit, c.text)
 		require.NoError(t, err, c.text)
@@ -35,6 +36,7 @@ func TestBounds(t *testing.T) {
 		{pieces, "x", "is not a count"}, {pieces, "-1", "is not a count"}, {pieces, "<= ", "is not a count"}, {pieces, "6..4", "is empty: write 4..6"}, {pieces, "< 0", "nothing is < 0"},
 		{pieces, "99999999999999999999", "too large"}, {pieces, "", "is not a count"}, {octets, "1.5", "is not a whole number of bytes"}, {octets, "3 kb", `unknown unit "kb"`},
 		{octets, "99999999999 GB", "too many bytes"}, {spans, "60", `"60" has no unit: write 60s, 2m, 500ms`}, {spans, "soon", "is not a length of time"}, {versions, "2", "is not a TLS version"},
+		{versions, "1.-1", "is not a TLS version"}, {versions, "1.03", "is not a TLS version"}, {pieces, "> 9223372036854775807", "nothing is > 9223372036854775807"}, {spans, "+20s", "is not a length of time"},
 	} {
 		_, err := parseBound(c.unit, c.text)
 		require.ErrorContains(t, err, c.want, c.text)

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tollgate-iot/tollgate/harness/pcap"
+	"github.com/tollgate-iot/tollgate/harness/scenario/schematest"
 	"github.com/tollgate-iot/tollgate/harness/trace"
 	"github.com/tollgate-iot/tollgate/harness/verdict"
 )
@@ -126,7 +127,7 @@ func TestExactTables(t *testing.T) {
 			require.NoError(t, err)
 			set, err := Parse(file, 1, data)
 			require.NoError(t, err)
-			require.NoError(t, schema(t).Validate(plain(t, data)))
+			require.NoError(t, schematest.Compile(t, Schema()).Judge(t, data))
 			for _, f := range set.Judge(proved(analyse(t, framesOf(t, name))), Options{Strict: true}) {
 				require.Equal(t, verdict.Pass, f.Verdict, "%s (%s): %s", f.Claim, f.Scope, f.Reason)
 			}
@@ -143,7 +144,7 @@ func TestFromTrace(t *testing.T) {
 				require.NoError(t, err)
 				set, err := Parse(name+".yaml", 1, text)
 				require.NoError(t, err, string(text))
-				require.NoError(t, schema(t).Validate(plain(t, text)), string(text))
+				require.NoError(t, schematest.Compile(t, Schema()).Judge(t, text), string(text))
 				broken := tr.Capture.Completeness.State == trace.Broken
 				for _, f := range set.Judge(tr, Options{}) {
 					require.NotEqual(t, verdict.Fail, f.Verdict, "%s: %s", f.Claim, f.Reason)
@@ -197,7 +198,7 @@ func TestFromTraceOfRealCaptures(t *testing.T) {
 	if testing.Short() {
 		t.Skip("reads some two thousand captures")
 	}
-	read, schema := 0, schema(t)
+	read, schema := 0, schematest.Compile(t, Schema())
 	err := filepath.WalkDir(shared(t), func(path string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.Contains(filepath.Base(path), "__") {
 			return err
@@ -222,7 +223,7 @@ func TestFromTraceOfRealCaptures(t *testing.T) {
 			t.Errorf("%s: %v\n%s", path, err, text)
 			return nil
 		}
-		if err := schema.Validate(plain(t, text)); err != nil {
+		if err := schema.Judge(t, text); err != nil {
 			t.Errorf("%s: %v\n%s", path, err, text)
 		}
 		for _, strict := range []bool{false, true} {

@@ -1,16 +1,15 @@
 package expectations
 
 import (
-	"encoding/json"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
-	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/stretchr/testify/require"
-	"gopkg.in/yaml.v3"
 
 	"github.com/tollgate-iot/tollgate/harness/scenario"
+	"github.com/tollgate-iot/tollgate/harness/scenario/schematest"
 )
 
 func TestEveryMistakeAtOnceAtItsPlace(t *testing.T) {
@@ -136,36 +135,12 @@ func TestBuiltinFiles(t *testing.T) {
 	require.EqualError(t, err, `read expectations: none is called "wio-lte/htpp": did you mean "wio-lte/http"?`)
 }
 
-// schema compiles the schema that the package gives.
-func schema(t *testing.T) *jsonschema.Schema {
-	t.Helper()
-	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(string(Schema())))
-	require.NoError(t, err)
-	c := jsonschema.NewCompiler()
-	require.NoError(t, c.AddResource("expectation.schema.json", doc))
-	s, err := c.Compile("expectation.schema.json")
-	require.NoError(t, err)
-	return s
-}
-
-// plain turns YAML into what JSON would hold.
-func plain(t *testing.T, text []byte) any {
-	t.Helper()
-	var v any
-	require.NoError(t, yaml.Unmarshal(text, &v))
-	encoded, err := json.Marshal(v)
-	require.NoError(t, err)
-	out, err := jsonschema.UnmarshalJSON(strings.NewReader(string(encoded)))
-	require.NoError(t, err)
-	return out
-}
-
 func TestSchemaAndParserAgree(t *testing.T) {
-	s := schema(t)
+	s := schematest.Compile(t, Schema())
 	for _, name := range Names() {
 		_, data, err := Read(name)
 		require.NoError(t, err)
-		require.NoError(t, s.Validate(plain(t, data)), name)
+		require.NoError(t, s.Judge(t, data), name)
 	}
 	for _, text := range []string{
 		"- packets: 3", "- packets: {up: '<= 8', down: '4..6'}", "- bytes: '860 ±2%'\n  account: wire", "- bytes: 1.5 kB", "- flows: {tcp: none}",
@@ -176,7 +151,7 @@ func TestSchemaAndParserAgree(t *testing.T) {
 	} {
 		_, err := Parse("x.yaml", 1, []byte(text))
 		require.NoError(t, err, text)
-		require.NoError(t, s.Validate(plain(t, []byte(text))), text)
+		require.NoError(t, s.Judge(t, []byte(text)), text)
 	}
 	for _, text := range []string{
 		"- packets: x", "- packets: '<= -1'", "- packts: 3", "- packets: {upp: 3}", "- packets: 3\n  bytes: 4", "- resets: none\n  account: wire", "- bytes: 3\n  phase: dsn",
@@ -185,8 +160,28 @@ func TestSchemaAndParserAgree(t *testing.T) {
 	} {
 		_, err := Parse("x.yaml", 1, []byte(text))
 		require.Error(t, err, text)
-		require.Error(t, s.Validate(plain(t, []byte(text))), text)
+		require.Error(t, s.Judge(t, []byte(text)), text)
 	}
+}
+
+func TestSchemaTakesWhatIsParsed(t *testing.T) {
+	var places []string
+	for _, claim := range []string{"packets: %s", "packets: {up: %s}", "bytes: %s", "bytes: {down: %s}", "flows: %s", "flows: {tcp: %s}", "phases: {present: [%s]}", "phases: {absent: [%s]}",
+		"teardown: %s", "teardown: [clean, %s]", "resets: %s", "resets: {up: %s}", "retransmissions: %s", "dns: %s", "dns: {names: [%s]}", "destinations: %s", "destinations: [dns, %s]",
+		"tls: {version: %s}", "tls: {handshake: %s}", "mqtt: {order: [connect, %s]}", "mqtt: {publish: {qos: %s}}", "mqtt: {publish: {topic: %s}}", "mqtt: {publish: {count: %s}}",
+		"quiet: {from: %s}", "quiet: {from: end, for: %s}", "quiet: {from: cut, except: [%s]}", "duration: %s", "gaps: %s", "gaps: {up: %s}", "time: {from: begin, to: %s, is: 3s}",
+		"time: {from: begin, to: first_syn, is: %s}", "reconnect: {each: %s}", "reconnect: {count: %s}", "carrier: %s", "carrier: {packets: %s}", "same_at: [a, %s]",
+		"same_at: {places: [a, b], within: %s}", "packets: 1\n  window: %s", "packets: 1\n  flow: %s", "packets: 1\n  flow: {peer: %s}", "packets: 1\n  flow: {proto: %s}",
+		"packets: 1\n  flow: {port: %s}", "packets: 1\n  flow: {device: %s}", "packets: 1\n  phase: %s", "bytes: 1\n  account: %s", "packets: 1\n  counted: %s"} {
+		places = append(places, "- "+claim+"\n")
+	}
+	places = append(places, "about: %s\nexpect: [resets: none]\n", "window: %s\nexpect: [resets: none]\n", "account: %s\nexpect: [resets: none]\n")
+	words := slices.Concat(momentWords(), scenario.Phases, scenario.MQTTTypes, []string{"none", "clean", "open", "exact", "dns", "tcp", "get_1", "cycle[3]", "wire", "soracom", "TLS ", "1.2", "2",
+		"a.example", "*.a.example:80", "10.0.0.0/8", "[2001:db8::1]:53", ":123", "90s", "on_air", "860"})
+	schematest.TakesWhatIsParsed(t, Schema(), func(text []byte) error {
+		_, err := Parse("x.yaml", 1, text)
+		return err
+	}, places, words)
 }
 
 // The schema stands beside the files for editors. `tollgate schema expectation` writes it.
@@ -204,9 +199,11 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add([]byte("- packets: >= 3\n- bytes: 860 ±2%\n  flow: {peer: '[2001:db8::1]:443'}\n"))
 	f.Add([]byte("- destinations: [':1', '*.a', 2001:db8::/32, 10.0.0.0/8:53]\n- tls: {version: TLS 1.2}\n"))
+	schema := schematest.Compile(f, Schema())
 	f.Fuzz(func(t *testing.T, data []byte) {
 		set, err := Parse("fuzz.yaml", 1, data)
 		if err == nil {
+			require.NoError(t, schema.Judge(t, data), "what the parser takes, an editor does not mark as wrong")
 			require.NotEmpty(t, set.Claims)
 			for _, finding := range set.Judge(record(lateReset()...), Options{}) {
 				require.NotEmpty(t, finding.Reason)

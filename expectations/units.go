@@ -18,7 +18,7 @@ var (
 	pieces = unit{what: "a count", example: `3, "<= 8", "4..6" or none`, number: `[0-9]+`, bare: whole, parse: parseCount, format: group}
 	octets = unit{what: "a number of bytes", example: `"<= 860", "1.5 kB" or none`, number: `[0-9]+(\.[0-9]+)?\s*(B|kB|KB|KiB|MB|MiB|GB|GiB)?`,
 		bare: whole, parse: parseBytes, format: func(v int64) string { return group(v) + " B" }}
-	spans = unit{what: "a length of time", example: `"<= 90s" or "10s..2m"`, number: `([0-9]*\.?[0-9]+(ns|us|µs|ms|s|m|h|d))+`,
+	spans = unit{what: "a length of time", example: `"<= 90s" or "10s..2m"`, number: scenario.LengthShape,
 		parse: parseSpan, format: func(v int64) string { return span(time.Duration(v)) }}
 	versions = unit{what: "a TLS version", example: `">= 1.2"`, number: `(TLS )?1\.[0-3]`, bare: map[string]any{"enum": []float64{1.0, 1.1, 1.2, 1.3}}, parse: parseVersion, format: versionName}
 )
@@ -68,11 +68,10 @@ func parseSpan(text string) (int64, error) {
 // parseVersion reads a TLS version as the number on the wire (RFC 8446, 4.1.2): 1.2 is 0x0303.
 func parseVersion(text string) (int64, error) {
 	minor, ok := strings.CutPrefix(strings.TrimPrefix(text, "TLS "), "1.")
-	v, err := strconv.Atoi(minor)
-	if !ok || err != nil || v > 3 {
+	if !ok || len(minor) != 1 || minor < "0" || minor > "3" {
 		return 0, fmt.Errorf("%q is not a TLS version: write 1.0, 1.1, 1.2 or 1.3", text)
 	}
-	return 0x0301 + int64(v), nil
+	return 0x0301 + int64(minor[0]-'0'), nil
 }
 
 func versionName(v int64) string { return fmt.Sprintf("TLS 1.%d", v-0x0301) }

@@ -51,6 +51,7 @@ var rooms = []room{
 	{1, "harness/flow", "packets → flows, phases, how a flow ended", pure},
 	{1, "harness/merge", "what several taps saw of the same packets → one stream", pure},
 	{1, "harness/plan", "scenario × what a bench can do → steps and deadlines", pure},
+	{1, "harness/scenario/schematest", "holds a file's parser and its JSON Schema together", support},
 	{1, "scenarios", "the shipped scenarios, embedded", 0},
 
 	{2, "harness/trace", "one run's record, its accounts and completeness; saved and loaded", 0},
@@ -113,7 +114,7 @@ var modules = []struct {
 	why  string
 }{
 	{"github.com/google/gopacket", []string{"fixtures/synth", "harness/report"}, "90 times slower than reading the file: never where every packet passes (packet, flow, trace)"},
-	{"gopkg.in/yaml.v3", []string{"harness/scenario", "harness/sim/api/apitest", "expectations", "harness"}, "files that people write come in through scenario.Document, with places and bounds; others only write YAML"},
+	{"gopkg.in/yaml.v3", []string{"harness/scenario", "harness/scenario/schematest", "harness/sim/api/apitest", "expectations", "harness"}, "files that people write come in through scenario.Document, with places and bounds; others only write YAML"},
 	{"go.bug.st/serial", []string{"harness/line"}, "its traps (0, nil on a time-out; writes that never end) are dealt with in one place"},
 	{"github.com/creack/pty", []string{"harness/sim"}, "the simulated board's end of a serial line"},
 	{"gvisor.dev/gvisor", []string{"harness/sim"}, "the simulated device's and servers' TCP/IP; no judgement may rest on somebody's stack"},
@@ -125,8 +126,9 @@ var modules = []struct {
 	{"github.com/cenkalti/backoff/v5", []string{"harness/carrier/soracom", "harness/capture/pipe"}, "when to ask a busy API again, or a writer that died"},
 	{"github.com/spf13", []string{"cmd/tollgate"}, "the command line stays in the command"},
 	{"github.com/vbauerster/mpb", []string{"cmd/tollgate"}, "progress is the terminal's business"},
-	{"github.com/santhosh-tekuri/jsonschema", []string{"harness/sim/api/apitest"}, "schemas are checked by tests only"},
-	{"github.com/stretchr/testify", []string{"harness/bench/benchtest"}, "assertions belong to tests"},
+	{"github.com/santhosh-tekuri/jsonschema", []string{"harness/scenario/schematest", "harness/sim/api/apitest"}, "schemas are checked by tests only"},
+	{"github.com/stretchr/testify", []string{"harness/bench/benchtest", "harness/scenario/schematest"}, "assertions belong to tests"},
+	{"pgregory.net/rapid", []string{"harness/scenario/schematest"}, "laws belong to tests"},
 	{"go.uber.org/goleak", []string{"harness/bench/benchtest"}, "Close means stopped: the suite looks"},
 }
 

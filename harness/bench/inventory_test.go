@@ -1,17 +1,15 @@
 package bench_test
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"testing"
 
-	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/stretchr/testify/require"
-	"gopkg.in/yaml.v3"
 
 	"github.com/tollgate-iot/tollgate/harness/bench"
 	"github.com/tollgate-iot/tollgate/harness/scenario"
+	"github.com/tollgate-iot/tollgate/harness/scenario/schematest"
 )
 
 const desk = `bench: desk
@@ -82,22 +80,27 @@ func TestParseInventoryErrors(t *testing.T) {
 }
 
 func TestInventorySchema(t *testing.T) {
-	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(bench.Schema()))
-	require.NoError(t, err)
-	compiler := jsonschema.NewCompiler()
-	require.NoError(t, compiler.AddResource("bench.schema.json", document))
-	schema, err := compiler.Compile("bench.schema.json")
-	require.NoError(t, err)
-	validate := func(text []byte) error {
-		var v any
-		require.NoError(t, yaml.Unmarshal(text, &v))
-		return schema.Validate(v)
-	}
-	require.NoError(t, validate([]byte(desk)))
+	schema := schematest.Compile(t, bench.Schema())
+	require.NoError(t, schema.Judge(t, []byte(desk)))
 	for _, bad := range []string{"bench: a\n", "bench: a\ndevices:\n  a: {port: b}\n", "bench: a\ndevices: [a]\n", "bench: a\ndevcies: {}\n",
 		"bench: a\ndevices:\n  a: {driver: Wio LTE}\n", "bench: a\ndevices:\n  a b: {driver: c}\n"} {
-		require.Error(t, validate([]byte(bad)), bad)
+		require.Error(t, schema.Judge(t, []byte(bad)), bad)
 	}
+}
+
+func TestInventorySchemaTakesWhatIsParsed(t *testing.T) {
+	var places []string
+	for _, device := range []string{"driver: %s", "driver: b, imsi: %s", "driver: b, carrier: %s", "driver: b, labels: {a: %s}", "driver: b, port: %s"} {
+		places = append(places, "bench: a\ncarriers: {c: {driver: b}}\ndevices: {a: {"+device+"}}\n")
+	}
+	for _, tap := range []string{"driver: %s", "driver: b, place: %s", "driver: b, shared: %s", "driver: b, interface: %s"} {
+		places = append(places, "bench: a\ndevices: {a: {driver: b}}\ntaps: {t: {"+tap+"}}\n")
+	}
+	places = append(places, "bench: %s\ndevices: {a: {driver: b}}\n")
+	schematest.TakesWhatIsParsed(t, bench.Schema(), func(text []byte) error {
+		_, err := bench.ParseInventory("b.yaml", text)
+		return err
+	}, places, []string{"wio-lte", "c", "before-gateway", "true", "001010000000001", "/dev/ttyACM0"})
 }
 
 func TestExampleBench(t *testing.T) {
@@ -119,9 +122,11 @@ func TestExampleBench(t *testing.T) {
 func FuzzParseInventory(f *testing.F) {
 	f.Add([]byte(desk))
 	f.Add([]byte("bench: a\ndevices: {a: {driver: b, carrier: c}}\n"))
+	schema := schematest.Compile(f, bench.Schema())
 	f.Fuzz(func(t *testing.T, data []byte) {
 		v, err := bench.ParseInventory("b.yaml", data)
 		if err == nil {
+			require.NoError(t, schema.Judge(t, data), "what the parser takes, an editor does not mark as wrong")
 			require.NotEmpty(t, v.Devices)
 			return
 		}

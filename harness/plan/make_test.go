@@ -180,7 +180,7 @@ func TestMakeErrors(t *testing.T) {
 		{"pattern with a variable", "name: x\nvars: {n: 'a('}\nsteps:\n  - device.http_get: x\n    expect: ok ${n}\n", abilities(), nil, `f.yaml:5:13: bad pattern: missing closing ) at "ok a("`},
 		{"pattern with an answer", head + "device.http_get: x\n    as: a\n  - device.http_get: x\n    expect: '(${a}'\n", abilities(), nil, `f.yaml:6:13: bad pattern: missing closing ) at "(x"`},
 		{"repeat", "name: x\nvars: {n: many}\nsteps:\n  - repeat: ${n}\n    steps:\n      - wait: 1s\n", abilities(), nil, `f.yaml:4:13: repeat: "many" is not a count from 1 to 1000000`},
-		{"repeat never", "name: x\nsteps:\n  - repeat: 0\n    steps:\n      - wait: 1s\n", abilities(), nil, `f.yaml:3:13: repeat: "0" is not a count from 1 to 1000000`},
+		{"repeat never", "name: x\nvars: {n: 0}\nsteps:\n  - repeat: ${n}\n    steps:\n      - wait: 1s\n", abilities(), nil, `f.yaml:4:13: repeat: "0" is not a count from 1 to 1000000`},
 		{"length in a variable", "name: x\nvars: {d: 60}\nsteps:\n  - wait: ${d}\n", abilities(), nil, `f.yaml:4:11: wait: "60" has no unit: write 60s, 2m, 500ms`},
 		{"length of an answer", head + "device.http_get: x\n    as: d\n  - wait: ${d}\n", abilities(), nil, `f.yaml:5:11: wait: ${d} is known only during the run, and this must be known before`},
 		{"window twice", head + "wait: 1s\n    window: w\n  - repeat: 2\n    window: w\n    steps:\n      - wait: 1s\n", abilities(), nil, `f.yaml:6:13: window "w" stands in line 4 already: choose another name`},

@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"fmt"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -67,7 +68,7 @@ func Choice(what string, words ...string) Form[string] {
 
 // Truth is true or false, and no other word for them.
 func Truth() Form[bool] {
-	return scalar("true or false", map[string]any{"type": "boolean"}, func(_ Value, text string) (bool, error) {
+	return scalar("true or false", map[string]any{"enum": []any{true, false, "true", "false"}}, func(_ Value, text string) (bool, error) {
 		if text != "true" && text != "false" {
 			return false, fmt.Errorf("want true or false, got %q", text)
 		}
@@ -86,10 +87,11 @@ func Suggest(word string, known []string) string {
 	return "known: " + strings.Join(known, ", ")
 }
 
-// Count is a whole number from low to high.
+// Count is a whole number from low to high, with quotes or without.
 func Count(low, high int) Form[int] {
 	what := fmt.Sprintf("a whole number from %d to %d", low, high)
-	schema := map[string]any{"type": "integer", "minimum": low, "maximum": high}
+	schema := map[string]any{"anyOf": []any{map[string]any{"type": "integer", "minimum": low, "maximum": high},
+		map[string]any{"type": "string", "pattern": `^[+-]?[0-9]+$`}}}
 	return scalar(what, schema, func(_ Value, text string) (int, error) {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < low || n > high {
@@ -101,7 +103,7 @@ func Count(low, high int) Form[int] {
 
 // Length is a length of time; it may hold variables, and is then left to package plan.
 func Length() Form[Span] {
-	schema := map[string]any{"type": "string", "pattern": `^([0-9]*\.?[0-9]+(ns|us|µs|ms|s|m|h|d))+$|\$\{`}
+	schema := map[string]any{"type": "string", "pattern": `^` + LengthShape + `$|\$\{`}
 	return scalar("a length of time such as 90s", schema, func(v Value, text string) (Span, error) {
 		s := Span{Pos: v.Pos, Text: text}
 		if strings.Contains(text, "${") {
@@ -113,16 +115,27 @@ func Length() Form[Span] {
 	})
 }
 
+// LengthShape is how a length of time is written, as a regular expression without anchors: days, and Go's durations
+// without a sign. Go writes the micro sign as U+00B5 or, as Greek keyboards do, U+03BC.
+const LengthShape = `([0-9]{1,5}d|([0-9]{1,5}d)?(([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)`
+
 var (
 	bareNumber = regexp.MustCompile(`^[0-9]*\.?[0-9]+$`)
 	days       = regexp.MustCompile(`^([0-9]{1,5})d`)
+	length     = regexp.MustCompile(`^` + LengthShape + `$`)
 )
 
 // ParseLength reads a length of time above zero: Go's durations, and days (2d, 1d12h). A number without a unit is
 // refused: nobody can tell the seconds from the minutes that were meant.
 func ParseLength(text string) (time.Duration, error) {
-	if bareNumber.MatchString(text) && text != "0" {
+	below, negative := strings.CutPrefix(text, "-")
+	switch {
+	case text == "0", negative && length.MatchString(below):
+		return 0, fmt.Errorf("%q is not above zero", text)
+	case bareNumber.MatchString(text):
 		return 0, fmt.Errorf("%q has no unit: write %ss, 2m, 500ms", text, text)
+	case !length.MatchString(text):
+		return 0, fmt.Errorf("%q is not a length of time: write 60s, 2m, 500ms, 1h30m, 2d", text)
 	}
 	rest, sum := text, time.Duration(0)
 	if m := days.FindStringSubmatch(text); m != nil {
@@ -131,15 +144,12 @@ func ParseLength(text string) (time.Duration, error) {
 	}
 	if rest != "" {
 		d, err := time.ParseDuration(rest)
-		if err != nil {
-			return 0, fmt.Errorf("%q is not a length of time: write 60s, 2m, 500ms, 1h30m, 2d", text)
-		}
-		if sum > 0 && strings.HasPrefix(rest, "-") {
-			return 0, fmt.Errorf("%q is not a length of time: a sign stands in front", text)
+		if err != nil || d > math.MaxInt64-sum {
+			return 0, fmt.Errorf("%q is too long: 290 years are the most", text)
 		}
 		sum += d
 	}
-	if sum <= 0 {
+	if sum == 0 {
 		return 0, fmt.Errorf("%q is not above zero", text)
 	}
 	return sum, nil

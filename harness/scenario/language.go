@@ -22,7 +22,7 @@ var (
 	scenarioName = regexp.MustCompile(`^` + fileShape + `(/` + fileShape + `)*$`)
 	labelName    = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]*$`)
 	eventName    = regexp.MustCompile(`^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$`)
-	countOrVar   = regexp.MustCompile(`^([0-9]+|\$\{` + nameShape + `\})$`)
+	countOrVar   = regexp.MustCompile(`^(0*[1-9][0-9]*|\$\{` + nameShape + `\})$`)
 )
 
 // The words that may stand for a packet's direction, phase and protocol, and for an MQTT message. The phases are the
@@ -159,7 +159,7 @@ func verbOf(who Who) func(*Step, Entry, Value) {
 
 // repeatForm is a count of cycles, or one variable that holds it.
 func repeatForm() Form[string] {
-	f := Word("a count such as 10 or ${cycles}", countOrVar)
+	f := Word("a count above zero such as 10 or ${cycles}", countOrVar)
 	f.Schema = fixed(map[string]any{"anyOf": []any{map[string]any{"type": "integer", "minimum": 1},
 		map[string]any{"type": "string", "pattern": countOrVar.String()}}})
 	return f

@@ -47,7 +47,7 @@ func Schema() []byte { return SchemaOf("Tollgate scenario", language.Form()) }
 
 // expectForm is the form of a scenario's claims: names, or claims in place, which package expectations reads.
 func expectForm() Form[Expect] {
-	name := map[string]any{"type": "string", "minLength": 1}
+	name := map[string]any{"type": []string{"string", "number", "boolean"}, "minLength": 1}
 	claims := map[string]any{"type": "object", "minProperties": 1}
 	return Form[Expect]{
 		Schema: fixed(map[string]any{"anyOf": []any{name, claims,
@@ -67,13 +67,16 @@ func readExpect(errs *Errors, name string, v Value) Expect {
 	case len(v.List) > 0 && v.List[0].Map != nil:
 		x.Claims = &v
 		for i, m := range v.List {
-			if m.Map == nil {
+			switch {
+			case m.Map == nil:
 				errs.Addf(m.Pos, "%s[%d]: want a claim like the first, got %s", name, i, m.Kind())
+			case len(m.Map) == 0:
+				errs.Addf(m.Pos, "%s[%d]: the claim says nothing", name, i)
 			}
 		}
 	case len(v.List) > 0:
 		for i, m := range v.List {
-			if m.Scalar == nil {
+			if m.Scalar == nil || *m.Scalar == "" {
 				errs.Addf(m.Pos, "%s[%d]: want the name of an expectations file%s, got %s", name, i, likeFirst(i), m.Kind())
 				continue
 			}

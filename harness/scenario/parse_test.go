@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tollgate-iot/tollgate/harness/scenario"
+	"github.com/tollgate-iot/tollgate/harness/scenario/schematest"
 )
 
 const whole = `name: wio-lte/all
@@ -117,7 +118,12 @@ func TestParseErrors(t *testing.T) {
 		{"bad length", head + "wait: soon\n", `3:11: wait: "soon" is not a length of time: write 60s, 2m, 500ms, 1h30m, 2d`},
 		{"zero length", head + "wait: 0s\n", `3:11: wait: "0s" is not above zero`},
 		{"negative length", head + "wait: -5s\n", `3:11: wait: "-5s" is not above zero`},
-		{"sign inside", head + "wait: 1d-5s\n", `3:11: wait: "1d-5s" is not a length of time: a sign stands in front`},
+		{"sign inside", head + "wait: 1d-5s\n", `3:11: wait: "1d-5s" is not a length of time: write 60s, 2m, 500ms, 1h30m, 2d`},
+		{"sign in front", head + "wait: +20s\n", `3:11: wait: "+20s" is not a length of time: write 60s, 2m, 500ms, 1h30m, 2d`},
+		{"too long a length", head + "wait: 99999d2000000h\n", `3:11: wait: "99999d2000000h" is too long: 290 years are the most`},
+		{"repeat never", head + "repeat: 0\n    steps:\n      - wait: 1s\n", `3:13: repeat: "0" is not a count above zero such as 10 or ${cycles}`},
+		{"a name that is none", "name: x\nsteps:\n  - wait: 1s\nexpect: [a, '']\n", `4:13: expect[1]: want the name of an expectations file like the first, got ""`},
+		{"a claim that is none", "name: x\nsteps:\n  - wait: 1s\nexpect: [{}]\n", `4:10: expect[0]: the claim says nothing`},
 		{"wrong type", "name: [x]\nsteps:\n  - wait: {a: 1}\n", "1:7: name: want a scenario's name such as wio-lte/http, got a list\nf.yaml:3:11: wait: want a length of time such as 90s, got a mapping"},
 		{"device as a word", "name: x\ndevice: wio-lte\nsteps:\n  - wait: 1s\n", `2:9: device: want a device, a mapping such as {model: wio-lte}; got "wio-lte"`},
 		{"nothing as a text", "name: x\nabout:\nsteps:\n  - wait: 1s\n", "2:7: about: want a sentence, got nothing"},
@@ -139,7 +145,7 @@ func TestParseErrors(t *testing.T) {
 		{"direction mistyped", head + "await: {packet: {direction: upp}}\n", `3:33: direction: unknown direction "upp": did you mean "up"?`},
 		{"phase mistyped", head + "await: {packet: {phase: tcp_handshak}}\n", `3:29: phase: unknown phase "tcp_handshak": did you mean "tcp_handshake"?`},
 		{"mqtt mistyped", head + "await: {mqtt: pubak}\n", `3:19: mqtt: unknown MQTT message "pubak": did you mean "puback"?`},
-		{"repeat of nothing", head + "repeat: many\n    steps:\n      - wait: 1s\n", `3:13: repeat: "many" is not a count such as 10 or ${cycles}`},
+		{"repeat of nothing", head + "repeat: many\n    steps:\n      - wait: 1s\n", `3:13: repeat: "many" is not a count above zero such as 10 or ${cycles}`},
 		{"retry", head + "device.x:\n    retry: 1000\n", `4:12: retry: "1000" is not a whole number from 0 to 100`},
 		{"variable's name", "name: x\nvars: {a-b: 1}\nsteps:\n  - wait: 1s\n", `2:8: vars: "a-b" is not a variable's name such as url_1`},
 		{"variable without value", "name: x\nvars: {a: }\nsteps:\n  - wait: 1s\n", "2:11: vars.a: want a value, got nothing"},
@@ -286,7 +292,7 @@ func TestExamples(t *testing.T) {
 		}
 		s, err := scenario.Parse(file, data)
 		require.NoError(t, err)
-		require.NoError(t, validate(t, compile(t, scenario.Schema()), data))
+		require.NoError(t, schematest.Compile(t, scenario.Schema()).Judge(t, data))
 		require.NotEqual(t, len(s.Expect.Names) > 0, s.Expect.Claims != nil, "names, or claims in place")
 	}
 }
@@ -302,11 +308,11 @@ func FuzzParse(f *testing.F) {
 			f.Add(data)
 		}
 	}
-	schema := compile(f, scenario.Schema())
+	schema := schematest.Compile(f, scenario.Schema())
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s, err := scenario.Parse("f.yaml", data)
 		if err == nil {
-			require.NoError(t, validate(t, schema, data), "what the parser takes, an editor does not mark as wrong")
+			require.NoError(t, schema.Judge(t, data), "what the parser takes, an editor does not mark as wrong")
 			require.NotEmpty(t, s.Name)
 			require.NotEmpty(t, s.Steps)
 			require.Nil(t, s.Words)

@@ -1,68 +1,19 @@
 package scenario_test
 
 import (
-	"bytes"
-	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
-	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/stretchr/testify/require"
-	"gopkg.in/yaml.v3"
 
 	"github.com/tollgate-iot/tollgate/harness/scenario"
+	"github.com/tollgate-iot/tollgate/harness/scenario/schematest"
 )
 
-// compile makes a validator of a schema.
-func compile(t testing.TB, schema []byte) *jsonschema.Schema {
-	t.Helper()
-	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema))
-	require.NoError(t, err)
-	compiler := jsonschema.NewCompiler()
-	require.NoError(t, compiler.AddResource("scenario.schema.json", document))
-	compiled, err := compiler.Compile("scenario.schema.json")
-	require.NoError(t, err)
-	return compiled
-}
-
-// validate judges a YAML text by a schema, as an editor does.
-func validate(t *testing.T, schema *jsonschema.Schema, text []byte) error {
-	t.Helper()
-	v, err := scenario.Document("f.yaml", 1, text)
-	require.NoError(t, err)
-	return schema.Validate(asJSON(*v))
-}
-
-// asJSON is a value as JSON has it: numbers are numbers, keys are texts.
-func asJSON(v scenario.Value) any {
-	switch {
-	case v.Scalar != nil:
-		var plain any
-		if v.Tag != "!!str" && v.Tag != "!!timestamp" && yaml.Unmarshal([]byte(*v.Scalar), &plain) == nil {
-			if f, ok := plain.(float64); !ok || !math.IsNaN(f) && !math.IsInf(f, 0) {
-				return plain
-			}
-		}
-		return *v.Scalar
-	case v.List != nil:
-		list := make([]any, len(v.List))
-		for i, m := range v.List {
-			list[i] = asJSON(m)
-		}
-		return list
-	case v.Map != nil:
-		mapping := make(map[string]any, len(v.Map))
-		for _, e := range v.Map {
-			mapping[e.Key] = asJSON(e.Value)
-		}
-		return mapping
-	}
-	return nil
-}
-
 func TestSchemaAcceptsWhatTheParserAccepts(t *testing.T) {
-	schema := compile(t, scenario.Schema())
+	schema := schematest.Compile(t, scenario.Schema())
 	texts := map[string][]byte{"everything": []byte(whole)}
 	for _, expect := range []string{"wio-lte/http", "[a, b]", "[{resets: none}]", "{window: get, expect: [{resets: none}]}"} {
 		texts["expect "+expect] = []byte("name: x\nsteps:\n  - wait: 1s\nexpect: " + expect + "\n")
@@ -78,13 +29,31 @@ func TestSchemaAcceptsWhatTheParserAccepts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, err := scenario.Parse(name, text)
 			require.NoError(t, err)
-			require.NoError(t, validate(t, schema, text))
+			require.NoError(t, schema.Judge(t, text))
 		})
 	}
 }
 
+func TestSchemaTakesWhatIsParsed(t *testing.T) {
+	head, tail := "name: x\nsteps:\n  - ", "name: x\nsteps:\n  - wait: 1s\n"
+	places := []string{"name: %s\nsteps:\n  - wait: 1s\n", tail + "about: %s\n", tail + "device: {model: %s}\n", tail + "device: {labels: {a: %s}}\n", tail + "vars: {a: %s}\n",
+		tail + "secrets: {a: %s}\n", tail + "expect: %s\n", tail + "expect: [a, %s]\n", head + "wait: %s\n", head + "device.x: %s\n", head + "carrier.x: %s\n",
+		head + "steps: [wait: 1s]\n    window: w\n    repeat: %s\n", head + "steps: [wait: 1s]\n    repeat: 2\n    every: %s\n"}
+	for _, beside := range []string{"window: %s", "expect: %s", "expect: [a, %s]", "never: %s", "within: %s", "as: %s", "when: %s", "retry: %s", "vars: {a: %s}"} {
+		places = append(places, head+"device.x: y\n    "+beside+"\n")
+	}
+	for _, condition := range []string{"quiet: %s", "event: %s", "mqtt: %s", "console: %s", "packet: {direction: %s}", "packet: {to: %s}", "packet: {phase: %s}", "packet: {proto: %s}"} {
+		places = append(places, head+"await: {"+condition+"}\n")
+	}
+	words := slices.Concat(scenario.Directions, scenario.Protocols, scenario.Phases, scenario.MQTTTypes, []string{"wio-lte/http", "90s", "1d12h", "session.created", "${cycles}", "a.example:80"})
+	schematest.TakesWhatIsParsed(t, scenario.Schema(), func(text []byte) error {
+		_, err := scenario.Parse("f.yaml", text)
+		return err
+	}, places, words)
+}
+
 func TestSchemaRefusesWhatTheParserRefuses(t *testing.T) {
-	schema := compile(t, scenario.Schema())
+	schema := schematest.Compile(t, scenario.Schema())
 	head := "name: x\nsteps:\n  - "
 	for _, text := range []string{
 		"name: x\n",
@@ -120,7 +89,7 @@ func TestSchemaRefusesWhatTheParserRefuses(t *testing.T) {
 	} {
 		_, err := scenario.Parse("f.yaml", []byte(text))
 		require.Error(t, err, "the parser: %s", text)
-		require.Error(t, validate(t, schema, []byte(text)), "the schema: %s", text)
+		require.Error(t, schema.Judge(t, []byte(text)), "the schema: %s", text)
 	}
 }
 
