@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -68,6 +69,13 @@ func TestOutagesAreRecorded(t *testing.T) {
 	require.Equal(t, trace.Broken, got.State)
 	require.Len(t, got.Holes, 2)
 	require.Equal(t, trace.HoleTap, got.Holes[0].Kind)
+
+	alone, err := trace.ReadFiles([]string{filepath.Join(r.dir, CaptureFile)}, CaptureFile, trace.Options{})
+	require.NoError(t, err)
+	require.Equal(t, trace.Broken, alone.Completeness.State, "the capture tells of them without the record")
+	require.Len(t, alone.Completeness.Holes, 2)
+	require.Contains(t, alone.Completeness.Reasons[0], "tap mirror did not capture for 1s")
+	require.Contains(t, alone.Completeness.Reasons[0], "ssh "+mask+"@h: broken pipe")
 }
 
 // Nobody was heard to be quiet while no tap listened: quiet begins anew when the tap does, and a wait that never ends

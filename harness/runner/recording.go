@@ -30,6 +30,13 @@ func newRecorder(b *bench.Bench, rec *record, o Options) (*recording.Recorder, e
 			}
 			return recording.Counts{}
 		},
+		Outages: func() map[string][]trace.Outage {
+			out := map[string][]trace.Outage{}
+			for _, t := range b.Taps {
+				out[t.Name()] = rec.outages(t)
+			}
+			return out
+		},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("write capture: %w", err)

@@ -401,6 +401,15 @@ func outages(tap bench.Tap) []bench.Outage {
 	return nil
 }
 
+// outages gives a tap's outages as the record and its capture tell them.
+func (r *record) outages(tap bench.Tap) []trace.Outage {
+	var out []trace.Outage
+	for _, o := range outages(tap) {
+		out = append(out, trace.Outage{From: o.From, To: o.To, Cause: r.mask(o.Cause)})
+	}
+	return out
+}
+
 // deaf gives the last moment at or after a time at which a tap did not capture: now while an outage lasts. Its error
 // says what was not seen, nil where the taps captured all the time.
 func (w *wire) deaf(since time.Time) (last time.Time, err error) {
@@ -471,9 +480,7 @@ func (w *wire) close() {
 		stats := t.tap.Stats()
 		t.evidence.Received, t.evidence.Dropped, t.evidence.Truncated = stats.Received, stats.Dropped, stats.Truncated
 		t.evidence.Doubt = w.record.mask(doubt(t.tap))
-		for _, o := range outages(t.tap) {
-			t.evidence.Outages = append(t.evidence.Outages, trace.Outage{From: o.From, To: o.To, Cause: w.record.mask(o.Cause)})
-		}
+		t.evidence.Outages = w.record.outages(t.tap)
 		if failed != nil {
 			t.evidence.Error = w.record.mask(failed.Error())
 		}

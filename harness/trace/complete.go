@@ -64,7 +64,7 @@ func (s Scope) concerns(h Hole) bool {
 func (t *Trace) Completeness(s Scope) Completeness {
 	holes, proofs, doubts := t.evidence()
 	if t.Capture != nil {
-		holes = append(slices.Clone(t.Capture.Completeness.Holes), holes...)
+		holes = append(t.captureHoles(), holes...)
 	}
 	if s.Headers {
 		holes = slices.DeleteFunc(holes, func(h Hole) bool { return h.Kind == HolePayload })
@@ -93,6 +93,14 @@ func (t *Trace) Completeness(s Scope) Completeness {
 		out.Reasons = append(slices.Clone(out.Reasons), doubt)
 	}
 	return out
+}
+
+// captureHoles gives the holes that the capture shows by itself. The outages that it tells of are left to the accounts of
+// a run's taps: they are the same ones, and among several taps it is known from the accounts which of them others heal.
+func (t *Trace) captureHoles() []Hole {
+	return slices.DeleteFunc(slices.Clone(t.Capture.Completeness.Holes), func(h Hole) bool {
+		return h.Kind == HoleTap && len(t.Evidence.Taps) > 0
+	})
 }
 
 // evidence gives what the run knows beyond what the packets show: holes, what counted the packets and found all of them

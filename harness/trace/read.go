@@ -110,13 +110,18 @@ func (a *analysis) readAll(in *pcap.Reader) error {
 	a.reported += in.Drops()
 	a.out.Cut = a.out.Cut || in.Cut()
 	a.unfinished = a.unfinished || in.Unfinished()
-	for _, s := range in.Spans() {
+	a.untaken(in.Spans())
+	return nil
+}
+
+// untaken notes the outages among the spans that a file tells of.
+func (a *analysis) untaken(spans []pcap.Span) {
+	for _, s := range spans {
 		if cause, ok := strings.CutPrefix(s.Comment, OutageMark); ok {
 			o := Outage{From: time.Unix(0, s.From), To: time.Unix(0, s.To), Cause: cause}
 			a.outages = append(a.outages, o.hole(s.Interface))
 		}
 	}
-	return nil
 }
 
 // frames is the loop over a file's frames. Nothing in it allocates once the decoder and the tracker are warm.

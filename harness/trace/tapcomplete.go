@@ -41,6 +41,7 @@ func (a *analysis) finishTaps(m *merge.Merger, taps []TapPlace, cursors []*curso
 		c.Disorder = max(c.Disorder, own.out.Disorder)
 		c.Format, c.Cut = own.out.Format, c.Cut || own.out.Cut
 		a.unfinished, a.bytes = a.unfinished || own.unfinished, a.bytes+own.bytes
+		a.outages = append(a.outages, own.outages...)
 		t := Tap{Name: taps[i].Name, Place: taps[i].Place, Frames: own.out.Frames, First: own.out.First, Last: own.out.Last,
 			Packets: tally.Packets, Truncated: own.out.Truncated, Copies: tally.Copies, Missed: tally.Missed, Alone: tally.Alone,
 			Dropped: max(own.reported, own.drops.total), Ahead: tally.Ahead}

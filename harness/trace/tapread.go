@@ -322,6 +322,7 @@ func (c *cursor) leave() {
 	c.own.reported += c.in.DropsOf(c.name)
 	c.own.out.Cut = c.own.out.Cut || c.in.Cut()
 	c.own.unfinished = c.own.unfinished || c.in.Unfinished()
+	c.own.untaken(slices.DeleteFunc(slices.Clone(c.in.Spans()), func(s pcap.Span) bool { return s.Interface != c.name }))
 	c.close()
 }
 

@@ -24,8 +24,8 @@ type tapped struct {
 	frame synth.Frame
 }
 
-// recorded writes what taps gave, in that order, as a run does.
-func recorded(t require.TestingT, taps []trace.TapPlace, frames []tapped, lost map[string]uint64) []byte {
+// recorded writes what taps gave, in that order, as a run does, with what the taps tell of themselves.
+func recorded(t require.TestingT, taps []trace.TapPlace, frames []tapped, lost map[string]uint64, told ...trace.TapEvidence) []byte {
 	var b bytes.Buffer
 	w, err := pcap.NewWriter(&b, pcap.Section{Application: "test", Comment: "a run\n" + trace.DeclareTaps(taps)})
 	require.NoError(t, err)
@@ -39,6 +39,11 @@ func recorded(t require.TestingT, taps []trace.TapPlace, frames []tapped, lost m
 	}
 	for tap, n := range lost {
 		require.NoError(t, w.WriteStats(numbers[tap], pcap.Stats{Dropped: n}))
+	}
+	for _, e := range told {
+		for _, o := range e.Outages {
+			require.NoError(t, w.WriteSpan(numbers[e.Name], pcap.Span{From: o.From.UnixNano(), To: o.To.UnixNano(), Comment: trace.OutageMark + o.Cause}))
+		}
 	}
 	require.NoError(t, w.Flush())
 	return b.Bytes()
@@ -240,7 +245,13 @@ func TestTapsOfARunAccountForEachOther(t *testing.T) {
 		"two mirrors":                                    {all[:12], all[12:], []trace.TapEvidence{tap("a", nil), tap("b", nil)}, trace.Unproven, "none saw a packet of another's"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := readAs(t, recorded(t, twoTaps, append(by("a", c.a, 0), by("b", c.b, 0)...), nil), kept)
+			got := readAs(t, recorded(t, twoTaps, append(by("a", c.a, 0), by("b", c.b, 0)...), nil, c.taps...), kept)
+			for _, e := range c.taps {
+				for range e.Outages {
+					require.Equal(t, trace.Broken, got.Completeness.State, "nobody knows from the file alone that the others were sound")
+					require.Contains(t, fmt.Sprint(got.Completeness.Reasons), "tap "+e.Name+" did not capture for")
+				}
+			}
 			run := &trace.Trace{Capture: got, Evidence: trace.Evidence{Taps: c.taps}}
 			complete := run.Completeness(trace.Scope{})
 			require.Equal(t, c.state, complete.State, "%v", complete.Reasons)
