@@ -103,11 +103,17 @@ func (b bound) around(u unit, middle, percent string) (bound, error) {
 	if _, err := fmt.Sscanf(percent, "%g", &share); err != nil {
 		return b, fmt.Errorf("%q is not a percentage", percent)
 	}
-	b.low = int64(math.Ceil(max(0, float64(v)*(1-share/100)-1e-9)))
-	if high := math.Floor(float64(v)*(1+share/100) + 1e-9); high < unlimited {
-		b.high = int64(high)
-	}
+	b.low = capped(math.Ceil(max(0, float64(v)*(1-share/100)-1e-9)))
+	b.high = capped(math.Floor(float64(v)*(1+share/100) + 1e-9))
 	return b, nil
+}
+
+// capped is a number not below zero as a bound's end: Go does not say what becomes of one that an int64 can't hold.
+func capped(v float64) int64 {
+	if v >= unlimited {
+		return unlimited
+	}
+	return int64(v)
 }
 
 // limit says in words what the bound allows, for reasons.

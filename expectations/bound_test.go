@@ -23,7 +23,7 @@ func TestBounds(t *testing.T) {
 		{octets, "<= 1.5 kB", 0, 1500}, {octets, "1KiB..2KiB", 1024, 2048}, {octets, "860 B ±2%", 843, 877}, {octets, "3 MB", 3_000_000, 3_000_000},
 		{spans, "<= 90s", 0, int64(90 * time.Second)}, {spans, "1m30s", int64(90 * time.Second), int64(90 * time.Second)}, {spans, "< 1d", 0, int64(24*time.Hour) - 1},
 		{spans, "500ms..2m", int64(time.Second / 2), int64(2 * time.Minute)}, {versions, ">= 1.2", 0x0303, unlimited}, {versions, "TLS 1.3", 0x0304, 0x0304},
-		{pieces, "9000000000000000000 ±99999999999999999999%", 0, unlimited}, {spans, "1μs", 1000, 1000}, {spans, "1.m", int64(time.Minute), int64(time.Minute)},
+		{pieces, "9000000000000000000 ±99999999999999999999%", 0, unlimited}, {pieces, "9223372036854775807 ±0%", unlimited, unlimited}, {spans, "1μs", 1000, 1000}, {spans, "1.m", int64(time.Minute), int64(time.Minute)},
 	} {
 		b, err := parseBound(c.unit, c.text)
 		require.NoError(t, err, c.text)

@@ -146,9 +146,7 @@ func cutLast(s, sep string) (before, after string, ok bool) {
 // targetForm is the form of a place.
 func targetForm() scenario.Form[*target] {
 	return scenario.Form[*target]{
-		Schema: func(map[string]any) map[string]any { // a host may be called 1e3, which YAML takes for a number
-			return map[string]any{"type": []string{"string", "number", "boolean"}, "minLength": 1}
-		},
+		Schema: func(map[string]any) map[string]any { return scenario.Filled() },
 		Read: func(errs *scenario.Errors, name string, v scenario.Value) *target {
 			if v.Scalar == nil {
 				errs.Addf(v.Pos, "%s: want a place such as beam.soracom.io:8888, got %s", name, v.Kind())

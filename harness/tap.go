@@ -368,22 +368,14 @@ func (c *tapping) tell() {
 			v.Missing += gap.Frames
 		}
 	}
-	v.Outages = c.outages()
+	v.Outages = bench.OutagesOf(c.tap)
 	c.o.Tell(v)
-}
-
-// outages are the spans in which the tap did not capture, none of a tap that never begins anew.
-func (c *tapping) outages() []bench.Outage {
-	if t, ok := c.tap.(bench.Restarting); ok {
-		return t.Outages()
-	}
-	return nil
 }
 
 // untaken is outages as a record tells them.
 func (c *tapping) untaken() map[string][]trace.Outage {
 	var out []trace.Outage
-	for _, o := range c.outages() {
+	for _, o := range bench.OutagesOf(c.tap) {
 		out = append(out, trace.Outage(o))
 	}
 	return map[string][]trace.Outage{c.tap.Name(): out}
@@ -395,7 +387,7 @@ func (c *tapping) finish(r *TapResult) error {
 		r.Err = err
 	}
 	r.Stats = c.tap.Stats()
-	r.Outages = c.outages()
+	r.Outages = bench.OutagesOf(c.tap)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r.Taken, r.Left = c.taken, c.left

@@ -122,6 +122,14 @@ type Restarting interface {
 	Outages() []Outage
 }
 
+// OutagesOf gives the spans in which a tap did not capture though it goes on, none of a tap that never begins anew.
+func OutagesOf(tap Tap) []Outage {
+	if r, ok := tap.(Restarting); ok {
+		return r.Outages()
+	}
+	return nil
+}
+
 // Noting is a Tap that has something to say of how it captures: a buffer smaller than was asked for, with the command
 // that gives more of it.
 type Noting interface {

@@ -393,18 +393,10 @@ func (w *wire) blind() error {
 	return nil
 }
 
-// outages gives the spans in which a tap did not capture though it goes on, none where it never begins anew.
-func outages(tap bench.Tap) []bench.Outage {
-	if r, ok := tap.(bench.Restarting); ok {
-		return r.Outages()
-	}
-	return nil
-}
-
 // outages gives a tap's outages as the record and its capture tell them.
 func (r *record) outages(tap bench.Tap) []trace.Outage {
 	var out []trace.Outage
-	for _, o := range outages(tap) {
+	for _, o := range bench.OutagesOf(tap) {
 		out = append(out, trace.Outage{From: o.From, To: o.To, Cause: r.mask(o.Cause)})
 	}
 	return out
@@ -414,7 +406,7 @@ func (r *record) outages(tap bench.Tap) []trace.Outage {
 // says what was not seen, nil where the taps captured all the time.
 func (w *wire) deaf(since time.Time) (last time.Time, err error) {
 	for _, t := range w.tapped {
-		for _, o := range outages(t.tap) {
+		for _, o := range bench.OutagesOf(t.tap) {
 			to := o.To
 			if to.IsZero() {
 				to = w.clock.Now()
@@ -445,7 +437,7 @@ func (w *wire) flush(ctx context.Context) {
 func (w *wire) flushTap(step, ctx context.Context, t *tapped) {
 	err := t.tap.Flush(ctx)
 	t.evidence.Flushed = err == nil && t.tap.Err() == nil
-	all := outages(t.tap)
+	all := bench.OutagesOf(t.tap)
 	lasting := len(all) > 0 && all[len(all)-1].To.IsZero()
 	if err != nil && step.Err() == nil && t.evidence.Error == "" && !lasting {
 		t.evidence.Error = w.record.mask(fmt.Sprintf("flush: %v", err))
@@ -457,7 +449,7 @@ func (w *wire) finish(ctx context.Context) {
 	w.flush(ctx)
 	w.flushDeferred(ctx)
 	for _, t := range w.tapped {
-		for _, o := range outages(t.tap) {
+		for _, o := range bench.OutagesOf(t.tap) {
 			w.record.note(trace.Event{Time: o.From, Kind: trace.EventTap, Name: t.tap.Name(), State: "outage", Text: o.Cause})
 			if !o.To.IsZero() {
 				w.record.note(trace.Event{Time: o.To, Kind: trace.EventTap, Name: t.tap.Name(), State: "restarted"})

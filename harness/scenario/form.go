@@ -45,6 +45,11 @@ func Text(what string) Form[string] {
 		func(_ Value, text string) (string, error) { return strings.TrimRight(text, "\n"), nil })
 }
 
+// Filled is the schema of a plain value that is not empty. YAML may take it for a number or a truth: a host called 1e3.
+func Filled() map[string]any {
+	return map[string]any{"type": []string{"string", "number", "boolean"}, "minLength": 1}
+}
+
 // Word is a text of a certain shape, as in "a window's name such as get_1".
 func Word(what string, shape *regexp.Regexp) Form[string] {
 	return scalar(what, map[string]any{"type": []string{"string", "number", "boolean"}, "pattern": shape.String()},
@@ -121,7 +126,6 @@ const LengthShape = `([0-9]{1,5}d|([0-9]{1,5}d)?(([0-9]+\.?[0-9]*|\.[0-9]+)(ns|u
 
 var (
 	bareNumber = regexp.MustCompile(`^[0-9]*\.?[0-9]+$`)
-	days       = regexp.MustCompile(`^([0-9]{1,5})d`)
 	length     = regexp.MustCompile(`^` + LengthShape + `$`)
 )
 
@@ -138,9 +142,9 @@ func ParseLength(text string) (time.Duration, error) {
 		return 0, fmt.Errorf("%q is not a length of time: write 60s, 2m, 500ms, 1h30m, 2d", text)
 	}
 	rest, sum := text, time.Duration(0)
-	if m := days.FindStringSubmatch(text); m != nil {
-		n, _ := strconv.Atoi(m[1]) // five digits are a number
-		sum, rest = time.Duration(n)*24*time.Hour, text[len(m[0]):]
+	if days, after, ok := strings.Cut(text, "d"); ok {
+		n, _ := strconv.Atoi(days) // at most five digits
+		sum, rest = time.Duration(n)*24*time.Hour, after
 	}
 	if rest != "" {
 		d, err := time.ParseDuration(rest)
@@ -157,7 +161,7 @@ func ParseLength(text string) (time.Duration, error) {
 
 // PatternForm is a regular expression. It is compiled here where no variable stands in it, else by package plan.
 func PatternForm() Form[Pattern] {
-	return scalar("a pattern", map[string]any{"type": []string{"string", "number", "boolean"}, "minLength": 1},
+	return scalar("a pattern", Filled(),
 		func(v Value, text string) (Pattern, error) {
 			p := Pattern{Pos: v.Pos, Text: text}
 			if text == "" {

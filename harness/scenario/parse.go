@@ -47,7 +47,7 @@ func Schema() []byte { return SchemaOf("Tollgate scenario", language.Form()) }
 
 // expectForm is the form of a scenario's claims: names, or claims in place, which package expectations reads.
 func expectForm() Form[Expect] {
-	name := map[string]any{"type": []string{"string", "number", "boolean"}, "minLength": 1}
+	name := Filled()
 	claims := map[string]any{"type": "object", "minProperties": 1}
 	return Form[Expect]{
 		Schema: fixed(map[string]any{"anyOf": []any{name, claims,

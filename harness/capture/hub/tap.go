@@ -55,10 +55,7 @@ type said struct {
 
 // ask asks a shared tap. The hub's mu must be free.
 func ask(tap bench.Tap) (s said) {
-	s.stats, s.err = tap.Stats(), tap.Err()
-	if r, ok := tap.(bench.Restarting); ok {
-		s.outages = r.Outages()
-	}
+	s.stats, s.err, s.outages = tap.Stats(), tap.Err(), bench.OutagesOf(tap)
 	if d, ok := tap.(bench.Doubtful); ok {
 		s.doubt = d.Doubt()
 	}
