@@ -125,7 +125,7 @@ func (r *recorded) orient(devices []netip.Addr) {
 	d := packet.NewDecoder(packet.Options{})
 	for i, rec := range r.frames {
 		f := packet.Frame{Number: uint64(i + 1), Time: rec.Time, Link: uint16(rec.Link), Data: rec.Data, Length: rec.Length}
-		r.up = append(r.up, d.Decode(f, &p) == packet.Decoded && known[p.Src.Netip()])
+		r.up = append(r.up, d.Decode(&f, &p) == packet.Decoded && known[p.Src.Netip()])
 	}
 }
 

@@ -244,7 +244,7 @@ func (c *tapping) take(rec pcap.Record) {
 	}
 	if c.sieve != nil {
 		f := packet.Frame{Time: rec.Time, Link: uint16(rec.Link), Data: rec.Data, Length: rec.Length}
-		if r := c.decoder.Decode(f, &c.packet); !c.sieve.Pass(&c.packet, r) {
+		if r := c.decoder.Decode(&f, &c.packet); !c.sieve.Pass(&c.packet, r) {
 			c.left++
 			return
 		}

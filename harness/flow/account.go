@@ -12,19 +12,19 @@ type weight struct {
 	airPackets, airBytes uint32 // beyond packets and bytes
 }
 
-func (t *Tracker) weigh(s *state, end int, p *packet.Packet) weight {
-	w := weight{packets: 1, bytes: uint32(p.WireLen)}
+// weigh adds to the weight of the packet at hand what came before it and what the air had of it.
+func (t *Tracker) weigh(s *state, end int, p *packet.Packet) {
+	w := &t.weight
 	for i := range p.Pieces {
 		w.packets++
 		w.bytes += uint32(p.Pieces[i].WireLen)
 	}
-	if p.Kind == packet.TCP && len(p.Pieces) == 0 && p.PayloadLen > smallestMSS {
+	if p.Kind == packet.TCP && len(p.Pieces) == 0 {
 		if n := airPackets(&s.sides[1-end], p); n > 1 {
 			w.airPackets = uint32(n - 1)
 			w.airBytes = w.airPackets * uint32(p.HeaderLen)
 		}
 	}
-	return w
 }
 
 const (
@@ -54,20 +54,41 @@ func airPackets(receiver *side, p *packet.Packet) int {
 	return (p.PayloadLen + mss - 1) / mss
 }
 
-// count adds a packet to the tally of its phase and end; undo takes it away again.
-func (t *Tracker) count(s *state, end int, phase Phase, w weight) {
+// cell gives the cell of a phase and end, or nil where the state has none.
+func (s *state) cell(phase Phase, end int) *cell {
 	i := hotCell[phase]
 	if s.key.kind != packet.TCP && phase == sharedCell(s.key.kind) {
 		i = 0
 	}
 	if i < 0 {
-		c := t.more(s).count(phase, end)
-		c.Packets += uint64(w.packets)
-		c.Bytes += uint64(w.bytes)
+		return nil
+	}
+	return &s.cells[i][end]
+}
+
+// count adds a packet to the tally of its phase and end; undo takes it away again.
+func (t *Tracker) count(s *state, end int, phase Phase, w *weight) {
+	c := s.cell(phase, end)
+	if c == nil || w.airPackets > 0 {
+		t.countMore(s, end, phase, w, c)
+		return
+	}
+	packets, bytes := c.packets+w.packets, c.bytes+w.bytes
+	if packets < w.packets || bytes < w.bytes {
+		t.countMore(s, end, phase, w, c)
+		return
+	}
+	c.packets, c.bytes = packets, bytes
+}
+
+// countMore is count for what a cell does not hold, or no longer.
+func (t *Tracker) countMore(s *state, end int, phase Phase, w *weight, c *cell) {
+	m := t.more(s).count(phase, end)
+	if c == nil {
+		m.Packets += uint64(w.packets)
+		m.Bytes += uint64(w.bytes)
 	} else {
-		c := &s.cells[i][end]
 		if c.bytes > math.MaxUint32-w.bytes || c.packets > math.MaxUint32-w.packets {
-			m := t.more(s).count(phase, end)
 			m.Packets += uint64(c.packets)
 			m.Bytes += uint64(c.bytes)
 			*c = cell{}
@@ -75,29 +96,22 @@ func (t *Tracker) count(s *state, end int, phase Phase, w weight) {
 		c.packets += w.packets
 		c.bytes += w.bytes
 	}
-	if w.airPackets > 0 {
-		c := t.more(s).count(phase, end)
-		c.AirPackets += uint64(w.airPackets)
-		c.AirBytes += uint64(w.airBytes)
-	}
+	m.AirPackets += uint64(w.airPackets)
+	m.AirBytes += uint64(w.airBytes)
 }
 
-func (t *Tracker) undo(s *state, end int, phase Phase, w weight) {
-	i := hotCell[phase]
-	if s.key.kind != packet.TCP && phase == sharedCell(s.key.kind) {
-		i = 0
-	}
-	if i >= 0 && s.cells[i][end].packets >= w.packets && s.cells[i][end].bytes >= w.bytes {
-		s.cells[i][end].packets -= w.packets
-		s.cells[i][end].bytes -= w.bytes
+func (t *Tracker) undo(s *state, end int, phase Phase, w *weight) {
+	if c := s.cell(phase, end); c != nil && c.packets >= w.packets && c.bytes >= w.bytes {
+		c.packets -= w.packets
+		c.bytes -= w.bytes
 	} else {
-		c := t.more(s).count(phase, end)
-		c.Packets -= uint64(w.packets)
-		c.Bytes -= uint64(w.bytes)
+		m := t.more(s).count(phase, end)
+		m.Packets -= uint64(w.packets)
+		m.Bytes -= uint64(w.bytes)
 	}
 	if w.airPackets > 0 {
-		c := t.more(s).count(phase, end)
-		c.AirPackets -= uint64(w.airPackets)
-		c.AirBytes -= uint64(w.airBytes)
+		m := t.more(s).count(phase, end)
+		m.AirPackets -= uint64(w.airPackets)
+		m.AirBytes -= uint64(w.airBytes)
 	}
 }

@@ -53,7 +53,7 @@ func fleetPackets(b *testing.B, load synth.Load) []packet.Packet {
 			return out
 		}
 		require.NoError(b, err)
-		if d.Decode(packet.Frame{Number: rec.Number, Time: rec.Time, Link: uint16(rec.Link), Data: rec.Data, Length: rec.Length}, &p) == packet.Decoded {
+		if d.Decode(&packet.Frame{Number: rec.Number, Time: rec.Time, Link: uint16(rec.Link), Data: rec.Data, Length: rec.Length}, &p) == packet.Decoded {
 			keep := p
 			keep.Payload = bytes.Clone(p.Payload[:min(len(p.Payload), 512)])
 			out = append(out, keep)

@@ -45,7 +45,7 @@ func decodeCapture(t testing.TB, path string, add func(*packet.Packet)) {
 			return
 		}
 		frame := packet.Frame{Number: rec.Number, Time: rec.Time, Link: uint16(rec.Link), Data: rec.Data, Length: rec.Length}
-		if d.Decode(frame, &p) == packet.Decoded {
+		if d.Decode(&frame, &p) == packet.Decoded {
 			add(&p)
 		}
 	}

@@ -19,7 +19,7 @@ const (
 
 // device is what is known of an address beyond its flows.
 type device struct {
-	addr    packet.Addr
+	address
 	path    uint32
 	opener  bool // it opened a TCP flow or sent a DNS query: certainly a device where devices are inferred
 	counter ipCounter
@@ -46,35 +46,35 @@ func newDevices() devices {
 }
 
 // place is where an address stands among the slots, or would stand.
-func (d *devices) place(a *packet.Addr, path uint32) uint64 {
+func (d *devices) place(a address, path uint32) uint64 {
 	mask := uint64(len(d.slots) - 1)
-	for i := mix(low(a)^d.seed[0], high(a)^uint64(path)<<24^d.seed[1]) & mask; ; i = (i + 1) & mask {
+	for i := mix(a.low^d.seed[0], a.high^uint64(path)<<24^d.seed[1]) & mask; ; i = (i + 1) & mask {
 		h := d.slots[i]
 		if h == 0 {
 			return i
 		}
-		if e := &d.all[h-1]; low(&e.addr) == low(a) && high(&e.addr) == high(a) && e.path == path {
+		if e := &d.all[h-1]; e.address == a && e.path == path {
 			return i
 		}
 	}
 }
 
 // find gives the number of an address, or 0.
-func (d *devices) find(a *packet.Addr, path uint32) uint32 { return d.slots[d.place(a, path)] }
+func (d *devices) find(a address, path uint32) uint32 { return d.slots[d.place(a, path)] }
 
 // number gives the number of an address, which it gets where there is room for one; else 0.
-func (d *devices) number(a *packet.Addr, path uint32) uint32 {
+func (d *devices) number(a address, path uint32) uint32 {
 	i := d.place(a, path)
 	if h := d.slots[i]; h != 0 || len(d.all) >= maxDevices {
 		return h
 	}
-	d.all = append(d.all, device{addr: *a, path: path})
+	d.all = append(d.all, device{address: a, path: path})
 	h := uint32(len(d.all))
 	d.slots[i] = h
 	if 2*len(d.all) > len(d.slots) {
 		d.slots = make([]uint32, 2*len(d.slots))
 		for i := range d.all {
-			d.slots[d.place(&d.all[i].addr, d.all[i].path)] = uint32(i + 1)
+			d.slots[d.place(d.all[i].address, d.all[i].path)] = uint32(i + 1)
 		}
 	}
 	return h
@@ -84,7 +84,7 @@ func (d *devices) number(a *packet.Addr, path uint32) uint32 {
 func (t *Tracker) orient(s *state, end int, p *packet.Packet) {
 	s.flags &^= flagInferred | flagForeign
 	if len(t.opt.Devices) > 0 {
-		a, b := t.isDevice(s.key.a), t.isDevice(s.key.b)
+		a, b := t.isDevice(s.key.a.addr()), t.isDevice(s.key.b.addr())
 		if a != b {
 			s.device, s.trust = 0, trustGiven
 			if b {
@@ -121,20 +121,20 @@ func (t *Tracker) infer(s *state, end int, p *packet.Packet) (int, trust) {
 		return end, trustOpener
 	case p.Kind == packet.TCP && p.Flags&packet.SYN != 0:
 		return 1 - end, trustOpener
-	case p.Kind == packet.UDP && (s.key.aPort == 53) != (s.key.bPort == 53):
-		if s.key.aPort == 53 {
+	case p.Kind == packet.UDP && (s.key.aPort() == 53) != (s.key.bPort() == 53):
+		if s.key.aPort() == 53 {
 			return 1, trustOpener
 		}
 		return 0, trustOpener
 	}
-	if a, b := t.opened(&s.key.a, s.key.path), t.opened(&s.key.b, s.key.path); a != b {
+	if a, b := t.opened(s.key.a, s.key.path()), t.opened(s.key.b, s.key.path()); a != b {
 		if a {
 			return 0, trustKnown
 		}
 		return 1, trustKnown
 	}
-	if p.Kind == packet.TCP && s.key.aPort != s.key.bPort {
-		if s.key.aPort > s.key.bPort {
+	if p.Kind == packet.TCP && s.key.aPort() != s.key.bPort() {
+		if s.key.aPort() > s.key.bPort() {
 			return 0, trustGuess
 		}
 		return 1, trustGuess
@@ -151,18 +151,18 @@ func manyCast(a packet.Addr) bool {
 	return ip.IsMulticast() || ip == netip.AddrFrom4([4]byte{255, 255, 255, 255})
 }
 
-func (t *Tracker) opened(a *packet.Addr, path uint32) bool {
+func (t *Tracker) opened(a address, path uint32) bool {
 	h := t.devices.find(a, path)
 	return h != 0 && t.devices.all[h-1].opener
 }
 
 // attach ties a flow to its device's record.
 func (t *Tracker) attach(s *state) {
-	a := &s.key.a
+	a := s.key.a
 	if s.device == 1 {
-		a = &s.key.b
+		a = s.key.b
 	}
-	h := t.devices.number(a, s.key.path)
+	h := t.devices.number(a, s.key.path())
 	if h != 0 && s.trust == trustOpener {
 		t.devices.all[h-1].opener = true
 	}

@@ -191,9 +191,9 @@ func (t *Tracker) learnAnswers(s *state, end int, p *dnsmessage.Parser, name str
 	if p.SkipAllQuestions() != nil {
 		return
 	}
-	device := s.key.a
+	device := s.key.a.addr()
 	if end == 0 {
-		device = s.key.b
+		device = s.key.b.addr()
 	}
 	for range maxAnswers {
 		h, err := p.AnswerHeader()

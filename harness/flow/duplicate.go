@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"math/bits"
 	"time"
 
 	"github.com/tollgate-iot/tollgate/harness/packet"
@@ -25,7 +26,7 @@ type fingerprint struct {
 
 const (
 	firstSets = 1 << 6
-	mostSets  = 1 << 14
+	mostSets  = 1 << 14 // no more than setBits tell apart
 	// A copy comes at once. A packet sent again has another IP identification, or comes after the retransmission
 	// time-out (at least 200 ms in practice); without an identification only a very short time tells.
 	copyTime     = int64(100 * time.Millisecond)
@@ -50,21 +51,29 @@ func (d *duplicates) copied(p *packet.Packet, print uint64) bool {
 	if print == 0 {
 		return false
 	}
-	limit := copyTime
-	if !numbered(p) {
-		limit = copyTimeNoID
-	}
 	set := d.set(print)
-	for i := range set {
-		if set[i].print == print && p.Time-set[i].time <= limit && set[i].time-p.Time <= limit {
-			return true
-		}
+	if (set[0].print == print || set[1].print == print || set[2].print == print || set[3].print == print) && set.holds(p, print) {
+		return true
 	}
 	if oldest := &set[len(set)-1]; oldest.print != 0 && p.Time-oldest.time <= copyTime && len(d.sets) < mostSets {
 		d.grow()
 		set = d.set(print)
 	}
 	set.push(fingerprint{print, p.Time})
+	return false
+}
+
+// holds says whether a packet's fingerprint is among those that are recent enough.
+func (s *fingerprintSet) holds(p *packet.Packet, print uint64) bool {
+	limit := copyTime
+	if !numbered(p) {
+		limit = copyTimeNoID
+	}
+	for i := range s {
+		if s[i].print == print && p.Time-s[i].time <= limit && s[i].time-p.Time <= limit {
+			return true
+		}
+	}
 	return false
 }
 
@@ -100,20 +109,26 @@ func (s *fingerprintSet) push(f fingerprint) {
 	s[3], s[2], s[1], s[0] = s[2], s[1], s[0], f
 }
 
-// printOf mixes what a copy has in common with its original. It is not seeded: what is recognised is the same in
-// every run. It gives 0 for an ACK without a number, of which a second one alike may be genuine.
-func printOf(k *key, end int, p *packet.Packet) uint64 {
+// setBits are the lowest bits of a fingerprint, which choose its set.
+const setBits = 1<<16 - 1
+
+// printOf mixes what a copy has in common with its original: the key of its flow, the end that sent it, and its headers.
+// seeded is the key mixed with a seed: nobody can send packets that pass for copies. The bits that choose the set have
+// nothing of the seed, so that what is forgotten is the same in every run. It gives 0 for an ACK without a number, of
+// which a second one alike may be genuine.
+func printOf(k *key, seeded uint64, end uint8, p *packet.Packet) uint64 {
 	if p.PayloadLen == 0 && p.Kind == packet.TCP && p.Flags&(packet.SYN|packet.FIN) == 0 && !numbered(p) {
 		return 0
 	}
-	h := mix(k.mixed(&unseeded)^uint64(end)^uint64(p.Seq)<<32^0xA0761D6478BD642F,
-		uint64(p.Ack)|uint64(p.Flags)<<32|uint64(p.TTL)<<40|uint64(p.Window)<<48^0xE7037ED1A0B428DB)
-	h = mix(h^0x8EBC6AF09C88C6E3,
-		uint64(p.IPID)|uint64(p.Checksum)<<16|uint64(uint16(p.WireLen))<<32|uint64(p.ICMPType)<<48|uint64(p.ICMPCode)<<56^0x589965CC75374CC3)
+	ends := k.a.low ^ bits.RotateLeft64(k.b.low, 16) ^ k.place
+	h := mix(uint64(p.Seq)<<32|uint64(p.Ack)^ends^0xA0761D6478BD642F,
+		uint64(p.IPID)|uint64(p.Checksum)<<16|uint64(uint16(p.WireLen))<<32|uint64(p.Window)<<48^0xE7037ED1A0B428DB)
 	if p.Checksum == 0 {
 		for _, b := range p.Payload[:min(len(p.Payload), 64)] {
 			h = (h ^ uint64(b)) * 0x100000001B3
 		}
 	}
-	return max(h^h>>29, 1)
+	print := mix(h^seeded^0x8EBC6AF09C88C6E3,
+		uint64(p.Flags)|uint64(p.TTL)<<8|uint64(end)<<16|uint64(p.ICMPType)<<24|uint64(p.ICMPCode)<<32^0x589965CC75374CC3)
+	return max(print&^setBits|h&setBits, 1)
 }

@@ -29,8 +29,10 @@ func FuzzTracker(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		follow(t, fromCapture(data))
-		follow(t, fromBytes(data))
+		for _, packets := range [][]packet.Packet{fromCapture(data), fromBytes(data)} {
+			follow(t, packets)
+			bothWays(t, packets)
+		}
 	})
 }
 
@@ -46,7 +48,7 @@ func fromCapture(data []byte) (out []packet.Packet) {
 		if errors.Is(err, io.EOF) || err != nil {
 			return out
 		}
-		if d.Decode(packet.Frame{Number: rec.Number, Time: rec.Time, Link: uint16(rec.Link), Data: rec.Data, Length: rec.Length}, &p) == packet.Decoded {
+		if d.Decode(&packet.Frame{Number: rec.Number, Time: rec.Time, Link: uint16(rec.Link), Data: rec.Data, Length: rec.Length}, &p) == packet.Decoded {
 			keep := p
 			keep.Payload = bytes.Clone(p.Payload)
 			keep.Pieces = append([]packet.Piece(nil), p.Pieces...)

@@ -102,7 +102,7 @@ func (c *ipCounter) missing(span int) int {
 func (t *Tracker) countID(s *state, p *packet.Packet) {
 	d := &t.devices.all[s.counter-1]
 	if lost := d.counter.see(p.IPID, p.Time); lost > 0 {
-		t.ipHoles = addHole(t.ipHoles, IDHole{Device: d.addr.Netip(), Path: d.path, From: d.counter.from, To: d.counter.to, Packets: uint64(lost)})
+		t.ipHoles = addHole(t.ipHoles, IDHole{Device: d.address.addr().Netip(), Path: d.path, From: d.counter.from, To: d.counter.to, Packets: uint64(lost)})
 	}
 }
 

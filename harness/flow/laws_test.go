@@ -3,6 +3,8 @@ package flow
 import (
 	"encoding/binary"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -262,29 +264,77 @@ func TestSegmentsDoNotMatter(t *testing.T) {
 // lost, delivered late, or saw sent again.
 func TestDetailChangesNoNumber(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		c := conversation{packets: drawConversation(t)}
-		var packets []packet.Packet
-		for _, p := range c.packets {
-			switch rapid.IntRange(0, 15).Draw(t, "fate") {
-			case 0: // lost
-			case 1: // sent again later
-				at := rapid.IntRange(0, len(packets)).Draw(t, "place")
-				packets = slices.Insert(packets, at, p)
-			case 2:
-				p.Ack += uint32(rapid.IntRange(-3, 3).Draw(t, "ack"))
-				packets = append(packets, p)
-			case 3:
-				p.Seq += uint32(rapid.IntRange(-3, 3).Draw(t, "seq"))
-				packets = append(packets, p)
-			default:
-				packets = append(packets, p)
-			}
-		}
+		packets := drawDisturbed(t)
 		for i := range packets { // times rise; identifications tell no order
 			packets[i].Time, packets[i].IPID = int64(i)*int64(40*time.Millisecond), uint16(i*7919)
 		}
 		require.Equal(t, phasesSeen(Options{}, packets), phasesSeen(Options{KeepFlows: true}, packets), "%s", dumped(packets))
 	})
+}
+
+// drawDisturbed draws a conversation of which packets were lost, came late, or carry other numbers.
+func drawDisturbed(t *rapid.T) (packets []packet.Packet) {
+	for _, p := range drawConversation(t) {
+		switch rapid.IntRange(0, 15).Draw(t, "fate") {
+		case 0: // lost
+		case 1: // sent again later
+			at := rapid.IntRange(0, len(packets)).Draw(t, "place")
+			packets = slices.Insert(packets, at, p)
+		case 2:
+			p.Ack += uint32(rapid.IntRange(-3, 3).Draw(t, "ack"))
+			packets = append(packets, p)
+		case 3:
+			p.Seq += uint32(rapid.IntRange(-3, 3).Draw(t, "seq"))
+			packets = append(packets, p)
+		case 4:
+			p.Window = 0
+			packets = append(packets, p)
+		default:
+			packets = append(packets, p)
+		}
+	}
+	return packets
+}
+
+// TestExpectedSegments is the law that a segment which is expected comes out the same as if nothing had been expected.
+func TestExpectedSegments(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		bothWays(t, drawDisturbed(t))
+		bothWays(t, drawConversation(t))
+	})
+}
+
+// TestExpectedSegmentsOfCaptures is the same law for the fixtures' captures.
+func TestExpectedSegmentsOfCaptures(t *testing.T) {
+	files, err := filepath.Glob(fixture("captures/*.pcap"))
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		require.NoError(t, err)
+		bothWays(t, fromCapture(data))
+	}
+}
+
+// bothWays has packets followed with segments expected and without, with all detail and with none, and compares.
+func bothWays(t require.TestingT, packets []packet.Packet) {
+	for _, o := range []Options{{}, {KeepPackets: true}} {
+		var flows [2][]Flow
+		for i := range flows {
+			o.Done = func(f *Flow) {
+				kept := *f
+				kept.Gaps = slices.Clone(f.Gaps)
+				flows[i] = append(flows[i], kept)
+			}
+			tracker := NewTracker(o)
+			tracker.thorough = i == 1
+			for j := range packets {
+				tracker.Add(&packets[j])
+			}
+			tracker.Flush()
+		}
+		require.Equal(t, flows[1], flows[0], "what is expected comes out as it would without")
+	}
 }
 
 // phasesSeen gives every phase of every flow with its count and bytes, as text.

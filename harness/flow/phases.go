@@ -101,6 +101,13 @@ func (t *Tracker) pendingNow(s *state, end int, p *packet.Packet, phase Phase) p
 	return pending{end: end, ack: p.Ack, time: p.Time, phase: phase, kept: t.more(s).nextKept(), weight: t.weight}
 }
 
+// resolvePending is resolve for the packets of a flow that may have none.
+func (t *Tracker) resolvePending(s *state) {
+	if m := t.hasMore(s); m != nil && len(m.pending) > 0 {
+		t.resolve(s, m, false)
+	}
+}
+
 // resolve gives pending packets the phase of what they acknowledge, where it is known by now. At the end of a flow
 // the others get the best guess, which no longer depends on the order in which packets came.
 func (t *Tracker) resolve(s *state, m *more, final bool) {
@@ -125,8 +132,8 @@ func (t *Tracker) reclassify(s *state, w *pending, phase Phase) {
 	if w.phase == phase {
 		return
 	}
-	t.undo(s, w.end, w.phase, w.weight)
-	t.count(s, w.end, phase, w.weight)
+	t.undo(s, w.end, w.phase, &w.weight)
+	t.count(s, w.end, phase, &w.weight)
 	w.phase = phase
 	if m := t.hasMore(s); w.kept >= 0 && m.flow != nil && w.kept < len(m.flow.Packets) {
 		m.flow.Packets[w.kept].Phase = phase

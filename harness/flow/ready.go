@@ -41,6 +41,7 @@ func (f *Front) Meet(ps []packet.Packet, r []Ready) {
 // name works out which flow a packet belongs to, and its fingerprint.
 func (f *Front) name(p *packet.Packet, r *Ready) {
 	r.end = uint8(keyOf(p, &r.key))
-	r.hash = r.key.hash(&f.seed)
-	r.print = printOf(&r.key, int(r.end), p)
+	mixed := r.key.mixed(&f.seed)
+	r.hash = fold(mixed)
+	r.print = printOf(&r.key, mixed, r.end, p)
 }

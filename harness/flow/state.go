@@ -8,14 +8,30 @@ import (
 )
 
 // key names a flow: the unordered pair of address and port, the protocol and the path. Port and Proto are zero where
-// the kind has none. a is the lower end, so that both directions have one key.
+// the kind has none. a is the lower end, in an order that means nothing, so that both directions have one key.
 type key struct {
-	a, b         packet.Addr
-	aPort, bPort uint16
-	path         uint32
-	kind         packet.Kind
-	proto        uint8
+	a, b  address
+	place uint64 // the ports of a and b and the path, lowest first: one word to compare and to mix
+	kind  packet.Kind
+	proto uint8
 }
+
+// address is an IP address in two words, which compare and mix as numbers.
+type address struct{ high, low uint64 }
+
+func addressOf(a *packet.Addr) address {
+	return address{binary.LittleEndian.Uint64(a[:8]), binary.LittleEndian.Uint64(a[8:])}
+}
+
+func (a address) addr() (to packet.Addr) {
+	binary.LittleEndian.PutUint64(to[:8], a.high)
+	binary.LittleEndian.PutUint64(to[8:], a.low)
+	return to
+}
+
+func (k *key) aPort() uint16 { return uint16(k.place) }
+func (k *key) bPort() uint16 { return uint16(k.place >> 16) }
+func (k *key) path() uint32  { return uint32(k.place >> 32) }
 
 // state is what every open flow costs. It holds no pointer, so the collector never looks at it, and everything that
 // only few flows need is in more.
@@ -147,33 +163,32 @@ func keyOf(p *packet.Packet, k *key) (end int) {
 	if p.Kind == packet.TCP || p.Kind == packet.UDP {
 		sp, dp = p.SrcPort, p.DstPort
 	}
-	k.path, k.kind, k.proto = p.Path, p.Kind, p.Proto
-	sHigh, sLow := binary.BigEndian.Uint64(p.Src[:8]), binary.BigEndian.Uint64(p.Src[8:])
-	dHigh, dLow := binary.BigEndian.Uint64(p.Dst[:8]), binary.BigEndian.Uint64(p.Dst[8:])
+	k.kind, k.proto = p.Kind, p.Proto
+	src, dst := addressOf(&p.Src), addressOf(&p.Dst)
 	// Which end is lower is as good as a coin's toss from packet to packet, so it is not decided by a branch: the borrow of
 	// destination less source, as one long number, is 1 where the destination is the lower end.
 	_, borrow := bits.Sub64(uint64(dp), uint64(sp), 0)
-	_, borrow = bits.Sub64(dHigh, sHigh, borrow)
-	_, borrow = bits.Sub64(dLow, sLow, borrow)
+	_, borrow = bits.Sub64(dst.high, src.high, borrow)
+	_, borrow = bits.Sub64(dst.low, src.low, borrow)
 	change := -borrow
-	low, high, port := (sLow^dLow)&change, (sHigh^dHigh)&change, (sp^dp)&uint16(change)
-	binary.BigEndian.PutUint64(k.a[:8], sHigh^high)
-	binary.BigEndian.PutUint64(k.a[8:], sLow^low)
-	binary.BigEndian.PutUint64(k.b[:8], dHigh^high)
-	binary.BigEndian.PutUint64(k.b[8:], dLow^low)
-	k.aPort, k.bPort = sp^port, dp^port
+	high, low := (src.high^dst.high)&change, (src.low^dst.low)&change
+	k.a.high, k.a.low = src.high^high, src.low^low
+	k.b.high, k.b.low = dst.high^high, dst.low^low
+	k.place = uint64(bits.RotateLeft32(uint32(sp)|uint32(dp)<<16, int(borrow*16))) | uint64(p.Path)<<32
 	return int(borrow)
 }
 
 // slab holds all states. Handle 0 is no state.
 type slab struct {
-	chunks [][]state
+	chunks []*chunk
 	free   uint32
 	used   uint32 // handles ever given out
 	open   int
 }
 
 const chunkBits = 8
+
+type chunk [1 << chunkBits]state
 
 func (b *slab) at(h uint32) *state { return &b.chunks[h>>chunkBits][h&(1<<chunkBits-1)] }
 
@@ -187,7 +202,7 @@ func (b *slab) take() (uint32, *state) {
 	}
 	b.used++
 	if int(b.used>>chunkBits) >= len(b.chunks) {
-		b.chunks = append(b.chunks, make([]state, 1<<chunkBits))
+		b.chunks = append(b.chunks, new(chunk))
 	}
 	return b.used, b.at(b.used)
 }

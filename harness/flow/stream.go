@@ -399,4 +399,4 @@ func (t *Tracker) detect(s *state, seg *segment) app {
 	return appPlain
 }
 
-func (s *state) port(n uint16) bool { return s.key.aPort == n || s.key.bPort == n }
+func (s *state) port(n uint16) bool { return s.key.aPort() == n || s.key.bPort() == n }

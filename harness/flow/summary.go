@@ -19,14 +19,14 @@ func (t *Tracker) begin(s *state) {
 
 // identify sets what a flow is called by.
 func (t *Tracker) identify(f *Flow, s *state) {
-	a, b := netip.AddrPortFrom(s.key.a.Netip(), s.key.aPort), netip.AddrPortFrom(s.key.b.Netip(), s.key.bPort)
+	a, b := netip.AddrPortFrom(s.key.a.addr().Netip(), s.key.aPort()), netip.AddrPortFrom(s.key.b.addr().Netip(), s.key.bPort())
 	if s.device == 1 {
 		a, b = b, a
 	}
 	f.ID, f.Kind, f.Proto = int(s.id), s.key.kind, s.key.proto
 	f.Device, f.Peer = a, b
 	if t.opt.PathOf != nil {
-		f.Path = t.opt.PathOf(s.key.path)
+		f.Path = t.opt.PathOf(s.key.path())
 	}
 	f.Start, f.End = s.start, s.last
 	f.Resumed = s.flags&flagResumed != 0

@@ -1,11 +1,8 @@
 package flow
 
 import (
-	"encoding/binary"
 	"math/bits"
 	"math/rand/v2"
-
-	"github.com/tollgate-iot/tollgate/harness/packet"
 )
 
 // table finds a flow's state by its key: open addressing with linear probing over (hash, handle) pairs, eight bytes
@@ -34,43 +31,38 @@ func mix(a, b uint64) uint64 {
 // unseeded is for hashes that decide what is seen, which must come out the same in every run.
 var unseeded = [2]uint64{0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9}
 
-// high and low are the halves of an address, as words to mix and compare.
-func high(a *packet.Addr) uint64 { return binary.LittleEndian.Uint64(a[:8]) }
-func low(a *packet.Addr) uint64  { return binary.LittleEndian.Uint64(a[8:]) }
+// fold makes a hash of what a key's words were mixed to.
+func fold(mixed uint64) uint32 { return uint32(mixed ^ mixed>>32) }
 
-// hash multiplies the words of a key pairwise, in the manner of wyhash.
-func (k *key) hash(seed *[2]uint64) uint32 {
-	h := k.mixed(seed)
-	return uint32(h ^ h>>32)
-}
-
+// mixed multiplies the words of a key pairwise, in the manner of wyhash.
 func (k *key) mixed(seed *[2]uint64) uint64 {
-	ports := uint64(k.aPort) | uint64(k.bPort)<<16 | uint64(k.path)<<32
-	h := mix(low(&k.a)^seed[0], low(&k.b)^seed[1])
-	h ^= mix(ports^seed[1], h^uint64(k.kind)<<8^uint64(k.proto)^0x9E3779B97F4A7C15)
-	if hi := high(&k.a) | high(&k.b); hi != 0 {
-		h = mix(high(&k.a)^h, high(&k.b)^seed[0])
+	h := mix(k.a.low^seed[0], k.b.low^seed[1])
+	h ^= mix(k.place^seed[1], h^uint64(k.kind)<<8^uint64(k.proto)^0x9E3779B97F4A7C15)
+	if k.a.high|k.b.high != 0 {
+		h = mix(k.a.high^h, k.b.high^seed[0])
 	}
 	return h
 }
 
-// find gives the handle of the state with the key, or 0.
-func (t *table) find(b *slab, k *key, hash uint32) uint32 {
+// find gives the state with the key and its handle, or 0.
+func (t *table) find(b *slab, k *key, hash uint32) (uint32, *state) {
 	for i := hash & t.mask; ; i = (i + 1) & t.mask {
 		e := t.slots[i]
 		if e.handle == 0 {
-			return 0
+			return 0, nil
 		}
-		if e.hash == hash && b.at(e.handle).key.same(k) {
-			return e.handle
+		if e.hash != hash {
+			continue
+		}
+		if s := b.at(e.handle); s.key.same(k) {
+			return e.handle, s
 		}
 	}
 }
 
 // same compares keys by words: what the compiler makes of == calls a function.
 func (k *key) same(o *key) bool {
-	return low(&k.b) == low(&o.b) && low(&k.a) == low(&o.a) && k.aPort == o.aPort && k.bPort == o.bPort && k.path == o.path &&
-		k.kind == o.kind && k.proto == o.proto && high(&k.a) == high(&o.a) && high(&k.b) == high(&o.b)
+	return (k.a.low^o.a.low)|(k.b.low^o.b.low)|(k.a.high^o.a.high)|(k.b.high^o.b.high)|(k.place^o.place) == 0 && k.kind == o.kind && k.proto == o.proto
 }
 
 func (t *table) insert(hash, handle uint32) {

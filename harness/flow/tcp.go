@@ -34,8 +34,48 @@ func (d *side) silence(p *packet.Packet) int32 {
 // maxRTT bounds, in microseconds, what is believed of a round trip.
 const maxRTT = int64(2 * time.Second / time.Microsecond)
 
-// tcp takes one TCP segment of a flow into account. It returns the segment's phase and marks.
+// expected says whether a segment is the next in its direction and acknowledges nothing that was not seen, in a flow of
+// which nothing is missing: an ACK, with or without payload, as most are. Then tcp need not ask what it may be
+// otherwise. (Van Jacobson's header prediction, on the tap's side.)
+func (s *state) expected(end int, p *packet.Packet) bool {
+	d, o := &s.sides[end], &s.sides[1-end]
+	return p.Flags&^packet.PSH == packet.ACK && p.Seq == d.next && p.Window != 0 && s.rtt != 0 &&
+		d.flags&o.flags&(sideSeen|sideAck) == sideSeen|sideAck && (d.flags|o.flags)&sideHoles == 0 &&
+		int32(p.Ack-o.next) <= 0
+}
+
+// proceed takes an expected segment into account. It does what tcp does, and gives its phase.
+func (t *Tracker) proceed(h uint32, s *state, end int, p *packet.Packet) (phase Phase) {
+	d, o := &s.sides[end], &s.sides[1-end]
+	d.payload += uint64(p.PayloadLen)
+	d.next += uint32(p.PayloadLen)
+	again := d.ack == p.Ack
+	if after(p.Ack, d.ack) {
+		d.ack = p.Ack
+	}
+	t.countIPID(d, p)
+	d.lastAt = s.sinceStart(p.Time)
+	if p.PayloadLen == 0 {
+		phase = t.ackPhase(s, end, p, again)
+	} else {
+		phase = t.payloadPhase(h, s, end, p, inOrder)
+		t.resolvePending(s)
+	}
+	if d.flags&o.flags&sideFIN != 0 && s.flags&flagClosed == 0 {
+		t.checkClosed(h, s)
+	}
+	return phase
+}
+
+// tcp takes one TCP segment of a flow into account, whatever it is. It returns the segment's phase and marks.
 func (t *Tracker) tcp(h uint32, s *state, end int, p *packet.Packet) (phase Phase, mark Mark) {
+	if p.Flags&packet.SYN != 0 && s.trust < trustOpener {
+		opener := end
+		if p.Flags&packet.ACK != 0 {
+			opener = 1 - end
+		}
+		t.correct(s, opener)
+	}
 	d := &s.sides[end]
 	d.payload += uint64(p.PayloadLen)
 	if p.Flags&packet.RST != 0 {
@@ -162,9 +202,7 @@ func (t *Tracker) segmentPhase(h uint32, s *state, end int, p *packet.Packet, f 
 		to := from + uint32(p.PayloadLen)
 		d.note(to, to+1, TeardownPhase)
 	}
-	if m := t.hasMore(s); m != nil && len(m.pending) > 0 {
-		t.resolve(s, m, false)
-	}
+	t.resolvePending(s)
 	return phase
 }
 

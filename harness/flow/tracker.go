@@ -34,6 +34,8 @@ type Tracker struct {
 	weight  weight // what it counts
 	kept    Packet // the packet at hand, where packets are not kept
 	scratch Flow   // given to Done where flows are not kept
+
+	thorough bool // every segment is asked all that it may be: for the law that to expect some changes nothing
 }
 
 // MaxDetail bounds each of Flow.Queries, Flow.Exchanges and Flow.Messages.
@@ -86,13 +88,13 @@ func (t *Tracker) Add(p *packet.Packet) {
 
 // AddReady takes the next packet, which has passed the tracker's Front. It keeps nothing of p and r.
 func (t *Tracker) AddReady(p *packet.Packet, r *Ready) {
-	t.passTo(t.clock.see(p.Time))
+	if !t.clock.within(p.Time) {
+		t.passTo(t.clock.see(p.Time))
+	}
 	end := int(r.end)
-	h := t.table.find(&t.slab, &r.key, r.hash)
-	var s *state
+	h, s := t.table.find(&t.slab, &r.key, r.hash)
 	if h != 0 {
-		s = t.slab.at(h)
-		if t.over(s, p) || s.reopened(end, p) {
+		if t.over(s, p) || p.Flags&packet.SYN != 0 && s.reopened(end, p) {
 			t.letGo(h, s)
 			h = 0
 		}
@@ -110,29 +112,20 @@ func (t *Tracker) AddReady(p *packet.Packet, r *Ready) {
 // follow takes a packet of a flow into account.
 func (t *Tracker) follow(h uint32, s *state, end int, p *packet.Packet) {
 	s.seen = t.wheel.now
-	t.weight = t.weigh(s, end, p)
-	phase, mark := Other, Mark(0)
-	switch p.Kind {
-	case packet.TCP:
-		if p.Flags&packet.SYN != 0 && s.trust < trustOpener {
-			opener := end
-			if p.Flags&packet.ACK != 0 {
-				opener = 1 - end
-			}
-			t.correct(s, opener)
-		}
-		phase, mark = t.tcp(h, s, end, p)
-	case packet.UDP:
-		phase = t.udp(s, end, p)
-	case packet.ICMP, packet.ICMPv6:
-		phase = ICMP
-		s.sides[end].payload += uint64(p.PayloadLen)
-	case packet.ARP:
-		phase = ARP
-	default:
-		s.sides[end].payload += uint64(p.PayloadLen)
+	t.weight = weight{packets: 1, bytes: uint32(p.WireLen)}
+	if p.PayloadLen > smallestMSS || len(p.Pieces) > 0 {
+		t.weigh(s, end, p)
 	}
-	t.count(s, end, phase, t.weight)
+	phase, mark := Other, Mark(0)
+	switch {
+	case p.Kind != packet.TCP:
+		phase = t.connectionless(s, end, p)
+	case s.expected(end, p) && !t.thorough:
+		phase = t.proceed(h, s, end, p)
+	default:
+		phase, mark = t.tcp(h, s, end, p)
+	}
+	t.count(s, end, phase, &t.weight)
 	if p.Truncated {
 		t.more(s).sides[end].truncated++
 		mark |= Cut
@@ -144,6 +137,21 @@ func (t *Tracker) follow(h uint32, s *state, end int, p *packet.Packet) {
 	if t.detail {
 		t.keep(s, end, p, phase, mark)
 	}
+}
+
+// connectionless takes a packet of any kind but TCP into account, and gives its phase.
+func (t *Tracker) connectionless(s *state, end int, p *packet.Packet) Phase {
+	switch p.Kind {
+	case packet.UDP:
+		return t.udp(s, end, p)
+	case packet.ARP:
+		return ARP
+	}
+	s.sides[end].payload += uint64(p.PayloadLen)
+	if p.Kind == packet.ICMP || p.Kind == packet.ICMPv6 {
+		return ICMP
+	}
+	return Other
 }
 
 // udp gives the phase of a datagram.
@@ -195,7 +203,7 @@ func (t *Tracker) open(r *Ready, p *packet.Packet) (uint32, *state) {
 	t.table.insert(r.hash, h)
 	t.orient(s, int(r.end), p)
 	t.attach(s)
-	if g := r.key.hash(&unseeded); t.gone[g%uint32(len(t.gone))] == g && !(p.Kind == packet.TCP && p.Flags&packet.SYN != 0) {
+	if g := fold(r.key.mixed(&unseeded)); t.gone[g%uint32(len(t.gone))] == g && !(p.Kind == packet.TCP && p.Flags&packet.SYN != 0) {
 		s.flags |= flagResumed
 	}
 	t.wheel.link(&t.slab, h, s, t.wheel.now+t.timeout(s)+1)
@@ -276,7 +284,7 @@ func (t *Tracker) finish(h uint32, s *state) {
 		t.sum(f, s, true)
 		t.opt.Done(f)
 	}
-	g := s.key.hash(&unseeded)
+	g := fold(s.key.mixed(&unseeded))
 	t.gone[g%uint32(len(t.gone))] = g
 	t.table.remove(s.hash, h)
 	if s.more != 0 {

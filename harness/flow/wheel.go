@@ -12,6 +12,7 @@ type clock struct {
 	high  int64 // latest credible time of a frame
 	first int64 // time of the first frame
 	ticks int64 // nanoseconds that passed since the first frame
+	until int64 // ticks at which the next second begins
 	odd   int   // frames in a row that disagree with high
 	began bool
 }
@@ -20,6 +21,16 @@ const (
 	bigStep  = int64(time.Hour)
 	stepVote = 16
 )
+
+// within takes a frame's time where it is as near to the one before as nearly all are, and in the same second of the clock.
+func (c *clock) within(at int64) bool {
+	step := at - c.high
+	if step < 0 || step >= c.until-c.ticks || c.odd != 0 {
+		return false
+	}
+	c.high, c.ticks = at, c.ticks+step
+	return true
+}
 
 // see takes a frame's time and gives the second of the clock.
 func (c *clock) see(at int64) uint32 {
@@ -36,7 +47,9 @@ func (c *clock) see(at int64) uint32 {
 	default:
 		c.jump(at, step)
 	}
-	return uint32(c.ticks / int64(time.Second))
+	second := c.ticks / int64(time.Second)
+	c.until = (second + 1) * int64(time.Second)
+	return uint32(second)
 }
 
 func (c *clock) jump(at, step int64) {

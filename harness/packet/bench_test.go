@@ -28,7 +28,7 @@ func BenchmarkDecode(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				f.Number++
-				if d.Decode(f, &p) != Decoded {
+				if d.Decode(&f, &p) != Decoded {
 					b.Fatal("not decoded")
 				}
 			}

@@ -154,6 +154,6 @@ func addr(ip net.IP) Addr {
 func decode(link uint16, b []byte) (Packet, *Decoder, Result) {
 	d := NewDecoder(Options{})
 	var p Packet
-	r := d.Decode(Frame{Number: 1, Time: 1, Link: link, Data: b, Length: len(b)}, &p)
+	r := d.Decode(&Frame{Number: 1, Time: 1, Link: link, Data: b, Length: len(b)}, &p)
 	return p, d, r
 }

@@ -10,7 +10,7 @@ import (
 
 // cutAt decodes the first n bytes of a frame, as a snap length leaves them.
 func cutAt(link uint16, frame []byte, n int) (p Packet, r Result) {
-	r = NewDecoder(Options{}).Decode(Frame{Number: 1, Time: 1, Link: link, Data: frame[:n], Length: len(frame)}, &p)
+	r = NewDecoder(Options{}).Decode(&Frame{Number: 1, Time: 1, Link: link, Data: frame[:n], Length: len(frame)}, &p)
 	return p, r
 }
 

@@ -71,15 +71,35 @@ func NewDecoder(o Options) *Decoder {
 
 // Decode decodes one frame into p, whose earlier contents do not matter. After any result but Decoded, p holds nothing
 // of use. The slices in p are valid until the next Decode, and no longer than the frame's own data.
-func (d *Decoder) Decode(f Frame, p *Packet) Result {
+func (d *Decoder) Decode(f *Frame, p *Packet) Result {
 	*p = Packet{Number: f.Number, Time: f.Time, WindowShift: -1}
-	d.depth, d.headers, d.cut, d.partial = 0, etherLen, false, false
+	if f.Link != linkEthernet {
+		return d.decode(f, p, nil, f.Data)
+	}
+	s, inner := d.shortcut(f.Data)
+	if !p.segment(inner) {
+		return d.decode(f, p, s, inner)
+	}
+	if s != nil {
+		p.Tunnel, p.Nested = s.tunnel, s.nested
+	}
+	p.Path = d.pathBehind(s)
+	return Decoded
+}
 
+// decode reads a frame header by header: the inner one behind outer headers that are known, or, where s is nil, all of it.
+func (d *Decoder) decode(f *Frame, p *Packet, s *straight, inner []byte) (r Result) {
+	d.depth, d.headers, d.cut, d.partial = 0, etherLen, false, false
 	room := max(min(f.Length, maxFrame), len(f.Data))
-	var r Result
-	if f.Link == linkEthernet {
-		r = d.start(p, f.Data, room)
-	} else {
+	switch {
+	case s != nil:
+		d.known, d.depth = s, 1
+		p.Tunnel, p.Nested = s.tunnel, s.nested
+		r = d.ethernet(p, inner, len(inner))
+	case f.Link == linkEthernet:
+		d.key, d.known, d.straightFrom = pathKey{}, nil, f.Data
+		r = d.ethernet(p, f.Data, room)
+	default:
 		d.key, d.known, d.straightFrom = pathKey{}, nil, nil
 		r = d.link(p, f.Link, f.Data, room)
 	}
@@ -106,15 +126,6 @@ func (d *Decoder) headersCut(p *Packet) bool {
 		return true
 	}
 	return d.partial || p.Checksum == 0
-}
-
-// start decodes an Ethernet frame as captured, by the shortcut where it goes.
-func (d *Decoder) start(p *Packet, b []byte, room int) Result {
-	if inner, ok := d.shortcut(p, b); ok {
-		return d.ethernet(p, inner, len(inner))
-	}
-	d.key, d.known, d.straightFrom = pathKey{}, nil, b
-	return d.ethernet(p, b, room)
 }
 
 // short ends the decoding where a header behind the IP header is not all there: if the capture cut it the packet is known

@@ -202,7 +202,7 @@ func TestNestedTunnelsAreAllTold(t *testing.T) {
 		d := NewDecoder(Options{})
 		var p Packet
 		for range 2 { // the second time by the shortcut, where there is one
-			require.Equal(t, Decoded, d.Decode(Frame{Number: 1, Link: w.link, Data: w.frame, Length: len(w.frame)}, &p))
+			require.Equal(t, Decoded, d.Decode(&Frame{Number: 1, Link: w.link, Data: w.frame, Length: len(w.frame)}, &p))
 			require.Equal(t, want, p.Nested, name)
 		}
 	}
@@ -327,7 +327,7 @@ func TestCutInThePadding(t *testing.T) {
 	mirrored := outer(layers.IPProtocolGRE, gre(0, typeBridged, []byte(padded)))
 	for n := 38 + 54; n <= len(mirrored); n++ {
 		var p Packet
-		r := NewDecoder(Options{}).Decode(Frame{Link: 1, Data: mirrored[:n], Length: len(mirrored)}, &p)
+		r := NewDecoder(Options{}).Decode(&Frame{Link: 1, Data: mirrored[:n], Length: len(mirrored)}, &p)
 		require.Equal(t, Decoded, r)
 		require.Equal(t, TCP, p.Kind)
 		require.False(t, p.Truncated, "%d of %d bytes", n, len(mirrored))
@@ -346,7 +346,7 @@ func TestCut(t *testing.T) {
 			for n := range len(c.frame) {
 				d := NewDecoder(Options{})
 				var p Packet
-				r := d.Decode(Frame{Link: 1, Data: c.frame[:n], Length: len(c.frame)}, &p)
+				r := d.Decode(&Frame{Link: 1, Data: c.frame[:n], Length: len(c.frame)}, &p)
 				require.Equal(t, Decoded, r, "%d bytes", n)
 				require.True(t, p.Truncated, "%d bytes", n)
 				if n < c.headers {
@@ -364,7 +364,7 @@ func TestCut(t *testing.T) {
 		p, _, _ := decode(1, whole)
 		d := NewDecoder(Options{})
 		var q Packet
-		require.Equal(t, Decoded, d.Decode(Frame{Number: 1, Time: 1, Link: 1, Data: whole, Length: len(whole) + 40}, &q))
+		require.Equal(t, Decoded, d.Decode(&Frame{Number: 1, Time: 1, Link: 1, Data: whole, Length: len(whole) + 40}, &q))
 		require.Equal(t, p, q)
 	})
 }

@@ -54,7 +54,7 @@ type feeder struct {
 
 func (f *feeder) feed(link uint16, b []byte) Result {
 	f.n++
-	return f.d.Decode(Frame{Number: f.n, Time: int64(f.n), Link: link, Data: b, Length: len(b)}, &f.p)
+	return f.d.Decode(&Frame{Number: f.n, Time: int64(f.n), Link: link, Data: b, Length: len(b)}, &f.p)
 }
 
 func newFeeder(t *testing.T) *feeder { return &feeder{t: t, d: NewDecoder(Options{})} }
@@ -207,11 +207,11 @@ func TestFragmentsCut(t *testing.T) {
 	parts := split(segment4("AP", strings.Repeat("0123456789", 30)), 80)
 	d := NewDecoder(Options{})
 	var p Packet
-	require.Equal(t, Decoded, d.Decode(Frame{Link: 101, Data: parts[0][:60], Length: 100}, &p))
+	require.Equal(t, Decoded, d.Decode(&Frame{Link: 101, Data: parts[0][:60], Length: 100}, &p))
 	require.Equal(t, TCP, p.Kind)
 	require.True(t, p.Truncated)
 	require.Equal(t, 114, p.WireLen)
-	require.Equal(t, Decoded, d.Decode(Frame{Link: 101, Data: parts[1][:60], Length: 100}, &p))
+	require.Equal(t, Decoded, d.Decode(&Frame{Link: 101, Data: parts[1][:60], Length: 100}, &p))
 	require.Equal(t, Other, p.Kind)
 	require.True(t, p.Truncated)
 	require.Empty(t, orphans(d))

@@ -18,7 +18,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add(uint16(101), sequence(parts[2], parts[0], parts[1]))
 	}
 	f.Fuzz(func(t *testing.T, link uint16, input []byte) {
-		d, fresh, one := NewDecoder(Options{}), NewDecoder(Options{}), NewDecoder(Options{SameMirror: true})
+		d, fresh, one, long := NewDecoder(Options{}), NewDecoder(Options{}), NewDecoder(Options{SameMirror: true}), NewDecoder(Options{})
 		var p, q, same Packet
 		held, joined := 0, 0
 		for n := uint64(1); len(input) >= 2; n++ {
@@ -26,8 +26,13 @@ func FuzzDecode(f *testing.F) {
 			input = input[2:]
 			frame := Frame{Number: n, Time: int64(n), Link: link, Data: input[:min(length, len(input))], Length: length}
 			input = input[len(frame.Data):]
-			r := d.Decode(frame, &p)
-			require.Equal(t, r, one.Decode(frame, &same))
+			r := d.Decode(&frame, &p)
+			require.Equal(t, r, one.Decode(&frame, &same))
+			read := Packet{Number: frame.Number, Time: frame.Time, WindowShift: -1}
+			require.Equal(t, r, long.decode(&frame, &read, nil, frame.Data), "no shortcut changes anything")
+			if r == Decoded {
+				require.Equal(t, read, p, "no shortcut changes anything")
+			}
 			switch r {
 			case Held:
 				held++
@@ -40,7 +45,7 @@ func FuzzDecode(f *testing.F) {
 			same.Path = p.Path
 			require.Equal(t, p, same, "that all mirrors are one changes nothing but the path")
 			joined += len(p.Pieces)
-			if p.Pieces == nil && fresh.Decode(frame, &q) == Decoded {
+			if p.Pieces == nil && fresh.Decode(&frame, &q) == Decoded {
 				require.Equal(t, fresh.Path(q.Path), d.Path(p.Path))
 				q.Path, q.GRESource = p.Path, p.GRESource
 				require.Equal(t, q, p)

@@ -24,9 +24,12 @@ const (
 )
 
 // setIPv4 writes the mapped form of the four bytes that b begins with.
-func (a *Addr) setIPv4(b []byte) {
+func (a *Addr) setIPv4(b []byte) { a.mapIPv4(binary.LittleEndian.Uint32(b)) }
+
+// mapIPv4 writes the mapped form of an address whose first byte is the lowest of v.
+func (a *Addr) mapIPv4(v uint32) {
 	binary.LittleEndian.PutUint64(a[:8], 0)
-	binary.LittleEndian.PutUint64(a[8:], 0xffff0000|uint64(binary.LittleEndian.Uint32(b))<<32)
+	binary.LittleEndian.PutUint64(a[8:], 0xffff0000|uint64(v)<<32)
 }
 
 // ip decodes where only the first four bits tell the version.

@@ -95,7 +95,7 @@ func decoded(t *testing.T, path string) map[pair]sums {
 			return got
 		}
 		frame := packet.Frame{Number: rec.Number, Time: rec.Time, Link: uint16(rec.Link), Data: rec.Data, Length: rec.Length}
-		if d.Decode(frame, &p) != packet.Decoded || p.Kind != packet.TCP {
+		if d.Decode(&frame, &p) != packet.Decoded || p.Kind != packet.TCP {
 			continue
 		}
 		k := order(netip.AddrPortFrom(p.Src.Netip(), p.SrcPort), netip.AddrPortFrom(p.Dst.Netip(), p.DstPort))

@@ -1,17 +1,21 @@
 package packet
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
 // A mirror sends nearly every frame in the same outer headers. straight remembers some of them, so that they are compared
 // in whole words and not read again field by field, which halves the time of a mirrored packet. It is a shortcut only: what
 // it doesn't know, and everything cut or odd, takes the ordinary way, and both ways give the same.
 type straight struct {
-	prefix int // bytes up to the inner frame; 0 for an empty place
+	prefix int // bytes up to the inner frame
 	udp    bool
 	tunnel Tunnel
+	nested Tunnels
 	path   uint32
-	mask   *[8]uint64
-	words  [8]uint64 // the first bytes, masked
+	mask   *[8]uint64 // nil where nothing is remembered
+	words  [8]uint64  // the first bytes, masked
 	key    pathKey
 }
 
@@ -51,35 +55,90 @@ func straightMask(prefix int, without ...int) *[8]uint64 {
 	return &words
 }
 
-// shortcut takes off outer headers that are known, and gives the inner frame and its room. It says no where they are not
-// known or the packet is not all there.
-func (d *Decoder) shortcut(p *Packet, b []byte) (inner []byte, ok bool) {
+// shortcut takes off outer headers that are known, and gives them and the inner frame, which has no more room than that. It
+// gives nil and the frame itself where they are not known or the packet is not all there.
+//
+// The bytes are read in words of which no two overlap: where another needs a byte of it too, the compiler reads a word byte
+// by byte.
+func (d *Decoder) shortcut(b []byte) (s *straight, inner []byte) {
 	if len(b) < straightLeast {
-		return nil, false
+		return nil, b
 	}
-	s := d.straights.place(b)
-	if s.prefix == 0 {
-		return nil, false
+	s = d.straights.place(b)
+	head, m, w := (*[straightLeast]byte)(b), s.mask, &s.words // the first word is the destination's and half the source's address
+	if m == nil {
+		return nil, b
 	}
-	head := (*[straightLeast]byte)(b)
-	m, w := s.mask, &s.words // the first word is the destination's and half the source's address
+	lengths, udp := binary.LittleEndian.Uint64(head[16:]), binary.LittleEndian.Uint64(head[32:])
 	differ := binary.LittleEndian.Uint64(head[8:])&m[1] ^ w[1]
-	differ |= binary.LittleEndian.Uint64(head[16:])&m[2] ^ w[2]
+	differ |= lengths&m[2] ^ w[2]
 	differ |= binary.LittleEndian.Uint64(head[24:])&m[3] ^ w[3]
-	differ |= binary.LittleEndian.Uint64(head[32:])&m[4] ^ w[4]
+	differ |= udp&m[4] ^ w[4]
 	differ |= binary.LittleEndian.Uint64(head[40:])&m[5] ^ w[5]
 	differ |= binary.LittleEndian.Uint64(head[48:])&m[6] ^ w[6]
-	total := int(binary.BigEndian.Uint16(head[16:]))
+	total := int(bits.ReverseBytes16(uint16(lengths)))
 	if differ != 0 || etherLen+total > len(b) || etherLen+total < s.prefix {
-		return nil, false
+		return nil, b
 	}
-	if s.udp && int(binary.BigEndian.Uint16(head[38:])) != total-ipv4Len {
-		return nil, false
+	if s.udp && int(bits.ReverseBytes16(uint16(udp>>48))) != total-ipv4Len {
+		return nil, b
 	}
-	d.depth = 1
-	d.known = s
-	p.Tunnel, p.Nested = s.tunnel, tunnels(s.tunnel)
-	return b[s.prefix : etherLen+total], true
+	return s, b[s.prefix : etherLen+total]
+}
+
+// segment decodes an Ethernet frame that holds a whole TCP segment over IPv4, other than a SYN, where no header but TCP's has
+// options: most packets of a mirror. It says no to every other, and has changed nothing then. Words don't overlap here
+// either.
+func (p *Packet) segment(b []byte) bool {
+	const least = etherLen + ipv4Len + tcpLen
+	if len(b) < least {
+		return false
+	}
+	head := (*[least]byte)(b)
+	types := binary.LittleEndian.Uint64(head[12:])    // Ethernet's type, version and header length, service, length, identification
+	fragment := binary.LittleEndian.Uint32(head[20:]) // flags and offset, time to live, protocol
+	control := binary.LittleEndian.Uint64(head[46:])  // header length, flags, window, checksum, urgent pointer
+	const (
+		typeAndVersion = 0x45<<16 | (typeIPv4&0xff)<<8 | typeIPv4>>8
+		fragmentBits   = 0xff3f
+	)
+	if types&0xffffff != typeAndVersion || fragment&(0xff000000|fragmentBits) != protoTCP<<24 || Flags(control>>8)&SYN != 0 {
+		return false
+	}
+	total := int(bits.ReverseBytes16(uint16(types >> 32)))
+	header := int(control>>4&0xf) * 4
+	end := etherLen + total
+	begin := etherLen + ipv4Len + header
+	if header < tcpLen || begin > end || end > len(b) {
+		return false
+	}
+	addresses := binary.LittleEndian.Uint64(head[26:])
+	ports := binary.LittleEndian.Uint32(head[34:])
+	p.Kind, p.Proto = TCP, protoTCP
+	p.TTL = uint8(fragment >> 16)
+	p.IPID, p.HasIPID = bits.ReverseBytes16(uint16(types>>48)), true
+	p.Src.mapIPv4(uint32(addresses))
+	p.Dst.mapIPv4(uint32(addresses >> 32))
+	p.SrcPort, p.DstPort = bits.ReverseBytes16(uint16(ports)), bits.ReverseBytes16(uint16(ports>>16))
+	p.Seq, p.Ack = binary.BigEndian.Uint32(head[38:]), binary.BigEndian.Uint32(head[42:])
+	p.Flags = Flags(control >> 8)
+	p.Window = bits.ReverseBytes16(uint16(control >> 16))
+	p.Checksum = bits.ReverseBytes16(uint16(control >> 32))
+	p.HeaderLen, p.WireLen, p.PayloadLen = begin, end, end-begin
+	p.Payload = b[begin:end]
+	return true
+}
+
+// pathBehind is path for a frame behind outer headers that are known, or behind none.
+func (d *Decoder) pathBehind(s *straight) uint32 {
+	switch {
+	case d.same && len(d.paths.keys) > 1:
+		return 1
+	case s != nil && !d.same:
+		return s.path
+	}
+	d.key, d.known = pathKey{}, s
+	return d.path()
 }
 
 // grow makes the key of the frame at work one that can be added to.
@@ -99,7 +158,7 @@ func (d *Decoder) remember(p *Packet, prefix int) {
 	if binary.BigEndian.Uint16(b[12:]) != typeIPv4 || b[14] != 0x45 || binary.BigEndian.Uint16(b[20:])&0x3fff != 0 {
 		return
 	}
-	usual := straight{prefix: prefix, tunnel: p.Tunnel, key: d.key}
+	usual := straight{prefix: prefix, tunnel: p.Tunnel, nested: tunnels(p.Tunnel), key: d.key}
 	switch {
 	case prefix == straightGRE && b[23] == protoGRE:
 		usual.mask = maskGRE

@@ -153,7 +153,7 @@ func (w *wire) take(t *tapped, rec pcap.Record) {
 	}
 	w.now = w.clock.Now().UnixNano()
 	f := packet.Frame{Number: w.frames, Time: t.clock.at(rec.Time, w.now), Link: uint16(rec.Link), Data: rec.Data, Length: rec.Length}
-	r := w.decoder.Decode(f, &w.packet)
+	r := w.decoder.Decode(&f, &w.packet)
 	w.recordFrame(t, rec, r)
 	if r == packet.Decoded {
 		t.ping(&w.packet)

@@ -34,16 +34,18 @@ const (
 	mostSteps = 64
 )
 
-// see takes a frame's time. Nearly every frame is later than all before it.
-func (w *clockWatch) see(rec *pcap.Record) {
-	if rec.Interface < len(w.faces) {
-		if f := &w.faces[rec.Interface]; f.behind == 0 && rec.Time >= f.high && rec.Time-f.high < stepAhead {
-			f.high = rec.Time
-			f.run++
-			return
-		}
+// onward takes a frame's time where it is later than all before it, as nearly every frame's is; look takes any other.
+func (w *clockWatch) onward(rec *pcap.Record) bool {
+	if rec.Interface >= len(w.faces) {
+		return false
 	}
-	w.look(rec)
+	f := &w.faces[rec.Interface]
+	if f.behind != 0 || rec.Time < f.high || rec.Time-f.high >= stepAhead {
+		return false
+	}
+	f.high = rec.Time
+	f.run++
+	return true
 }
 
 func (w *clockWatch) look(rec *pcap.Record) {

@@ -30,9 +30,22 @@ const (
 // batch is a stretch of packets with copies of their payloads.
 type batch struct {
 	packets []packet.Packet
-	ready   []flow.Ready // of each packet
-	bytes   []byte
+	ready   []flow.Ready  // of each packet
+	room    []byte        // for payloads
+	used    int           // bytes of it
 	paths   []packet.Path // first met in this batch
+}
+
+// keep copies a payload.
+func (b *batch) keep(payload []byte) []byte {
+	if len(payload) > len(b.room)-b.used {
+		b.room, b.used = make([]byte, max(2*len(b.room), len(payload))), 0 // what is kept already stays where it is
+	}
+	at := b.used
+	b.used += len(payload)
+	copied := b.room[at:b.used:b.used]
+	copy(copied, payload)
+	return copied
 }
 
 // newPipeline starts the tracker's goroutine; close stops it.
@@ -66,27 +79,30 @@ func (l *pipeline) slot() *packet.Packet {
 func (l *pipeline) take(p *packet.Packet) {
 	b := l.cur
 	b.packets = b.packets[:len(b.packets)+1]
-	for ; l.known <= p.Path; l.known++ {
-		b.paths = append(b.paths, l.pathOf(l.known))
+	if l.known <= p.Path || p.Pieces != nil {
+		l.takeMore(p)
 	}
 	if len(p.Payload) > 0 {
-		at := len(b.bytes)
-		b.bytes = append(b.bytes, p.Payload...)
-		p.Payload = b.bytes[at:len(b.bytes):len(b.bytes)]
+		p.Payload = b.keep(p.Payload)
 	}
-	if p.Pieces != nil {
-		p.Pieces = slices.Clone(p.Pieces)
-	}
-	if len(b.packets) == cap(b.packets) || len(b.bytes) >= batchBytes {
+	if len(b.packets) == cap(b.packets) || b.used >= batchBytes {
 		l.send()
 	}
+}
+
+// takeMore takes what few packets bring with them: a path that is new, and the fragments before them.
+func (l *pipeline) takeMore(p *packet.Packet) {
+	for ; l.known <= p.Path; l.known++ {
+		l.cur.paths = append(l.cur.paths, l.pathOf(l.known))
+	}
+	p.Pieces = slices.Clone(p.Pieces)
 }
 
 func (l *pipeline) send() {
 	l.front.Meet(l.cur.packets, l.cur.ready)
 	l.full <- l.cur
 	l.cur = <-l.free
-	l.cur.packets, l.cur.bytes, l.cur.paths = l.cur.packets[:0], l.cur.bytes[:0], l.cur.paths[:0]
+	l.cur.packets, l.cur.used, l.cur.paths = l.cur.packets[:0], 0, l.cur.paths[:0]
 }
 
 // follow is the tracker's goroutine.

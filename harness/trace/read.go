@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/bits"
 	"strings"
 	"time"
 
@@ -56,10 +55,11 @@ type analysis struct {
 	opt     Options
 	out     *Capture
 	decoder *packet.Decoder
+	in      packet.Frame // the frame at work
 	follow  *pipeline
 	gre     greSequences
-	tunnels [packet.NumTunnels]uint64
-	decoded uint64 // packets, and fragments with a mirror's number
+	tunnels [1 << packet.NumTunnels]uint64 // frames by packet.Packet.Nested
+	decoded uint64                         // packets, and fragments with a mirror's number
 	bytes   uint64
 	cuts    spans // packets cut inside their headers
 	shorn   spans // and behind them
@@ -154,7 +154,8 @@ func (a *analysis) record(rec *pcap.Record) {
 		a.out.Undecodable++
 		return
 	}
-	f := packet.Frame{Number: a.out.Frames, Time: rec.Time, Link: a.link, Data: rec.Data, Length: rec.Length}
+	f := &a.in
+	f.Number, f.Time, f.Link, f.Data, f.Length = a.out.Frames, rec.Time, a.link, rec.Data, rec.Length
 	p := a.follow.slot()
 	switch a.decoder.Decode(f, p) {
 	case packet.Undecodable:
@@ -182,16 +183,19 @@ func (a *analysis) frame(rec *pcap.Record) {
 		if c.First == 0 || rec.Time < c.First {
 			c.First = rec.Time
 		}
-		if behind := c.Last - rec.Time; behind > c.Disorder && behind < stepBack {
+		if behind := c.Last - rec.Time; behind <= 0 {
+			c.Last = rec.Time
+		} else if behind > c.Disorder && behind < stepBack {
 			c.Disorder = behind
 		}
-		c.Last = max(c.Last, rec.Time)
 	}
 	if rec.Drops > 0 {
 		a.drops.add(a.prev, rec.Time, rec.Drops)
 	}
 	a.prev = rec.Time
-	a.clocks.see(rec)
+	if !a.clocks.onward(rec) {
+		a.clocks.look(rec)
+	}
 	if c.Frames%progressEvery == 0 && a.opt.Progress != nil {
 		a.opt.Progress(c.Frames, a.bytes)
 	}
@@ -224,16 +228,20 @@ func (a *analysis) cutShort(p *packet.Packet, headers bool) {
 	a.shorn.add(p.Time, p.Time, 1)
 }
 
-// tunnel counts a packet's frames under every kind of tunnel that they came through, or under none.
-func (a *analysis) tunnel(p *packet.Packet) {
-	frames := uint64(1 + len(p.Pieces))
-	if p.Nested == 0 {
-		a.tunnels[packet.NoTunnel] += frames
-		return
+// tunnel counts a packet's frames under the tunnels that they came through.
+func (a *analysis) tunnel(p *packet.Packet) { a.tunnels[p.Nested] += uint64(1 + len(p.Pieces)) }
+
+// byTunnel gives the frames under every kind of tunnel that they came through, or under none.
+func (a *analysis) byTunnel() map[string]uint64 {
+	frames := make(map[string]uint64, packet.NumTunnels)
+	for t := range packet.NumTunnels {
+		for set, n := range a.tunnels {
+			if nested := packet.Tunnels(set); nested.Has(t) || nested == 0 && t == packet.NoTunnel {
+				frames[t.String()] += n
+			}
+		}
 	}
-	for set := uint8(p.Nested); set != 0; set &= set - 1 {
-		a.tunnels[bits.TrailingZeros8(set)] += frames
-	}
+	return frames
 }
 
 // fragment takes a fragment whose datagram is not whole yet: the mirror's number that it came with, and the fragments that
@@ -294,10 +302,7 @@ func (a *analysis) finish() (*Capture, error) {
 		a.opt.Progress(a.out.Frames, a.bytes)
 	}
 	c := a.out
-	c.Tunnels = make(map[string]uint64, packet.NumTunnels)
-	for t, n := range a.tunnels {
-		c.Tunnels[packet.Tunnel(t).String()] = n
-	}
+	c.Tunnels = a.byTunnel()
 	c.Foreign = a.foreign
 	a.sums.into(c)
 	c.Steps = a.clockSteps()

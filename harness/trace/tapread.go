@@ -343,7 +343,7 @@ func (c *cursor) decode(rec *pcap.Record, p *packet.Packet) bool {
 		return false
 	}
 	f := packet.Frame{Number: c.number, Time: rec.Time, Link: uint16(rec.Link), Data: rec.Data, Length: rec.Length}
-	switch c.decoder.Decode(f, p) {
+	switch c.decoder.Decode(&f, p) {
 	case packet.Undecodable:
 		a.out.Undecodable++
 		return false

@@ -117,7 +117,7 @@ func TestNames(t *testing.T) {
 	d := packet.NewDecoder(packet.Options{})
 	for i, f := range synth.WioLTEHTTP(synth.Options{Mirror: synth.GRE}) {
 		var p packet.Packet
-		require.Equal(t, packet.Decoded, d.Decode(packet.Frame{Number: uint64(i + 1), Time: f.Time.UnixNano(), Link: 1, Data: f.Data, Length: f.Length}, &p))
+		require.Equal(t, packet.Decoded, d.Decode(&packet.Frame{Number: uint64(i + 1), Time: f.Time.UnixNano(), Link: 1, Data: f.Data, Length: f.Length}, &p))
 		b.Add(&p)
 	}
 	v := b.View(begin.Add(time.Second), 9)

@@ -267,7 +267,7 @@ func (s *session) take(rec pcap.Record) {
 	h.frames++
 	f := packet.Frame{Number: h.frames, Time: rec.Time, Link: uint16(rec.Link), Data: rec.Data, Length: rec.Length}
 	p := &s.packet
-	r := s.decoder.Decode(f, p)
+	r := s.decoder.Decode(&f, p)
 	s.mirror.Add(p, r)
 	switch {
 	case r == packet.Undecodable:

@@ -235,7 +235,7 @@ func load(file string) ([]frame, error) {
 // numbersIn finds the TCP numbers of a frame.
 func numbersIn(d *packet.Decoder, rec pcap.Record) []byte {
 	var p packet.Packet
-	if d.Decode(packet.Frame{Link: uint16(rec.Link), Data: rec.Data, Length: rec.Length}, &p) != packet.Decoded || p.Kind != packet.TCP {
+	if d.Decode(&packet.Frame{Link: uint16(rec.Link), Data: rec.Data, Length: rec.Length}, &p) != packet.Decoded || p.Kind != packet.TCP {
 		return nil
 	}
 	numbers := binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(nil, p.Seq), p.Ack)

@@ -44,7 +44,7 @@ func FuzzFrame(f *testing.F) {
 		require.LessOrEqual(t, len(data), headroom+len(b))
 		var p packet.Packet
 		decoder := packet.NewDecoder(packet.Options{})
-		result := decoder.Decode(packet.Frame{Link: uint16(pcap.LinkRaw), Data: data, Length: len(data)}, &p)
+		result := decoder.Decode(&packet.Frame{Link: uint16(pcap.LinkRaw), Data: data, Length: len(data)}, &p)
 		if isGRE {
 			require.Equal(t, b[len(b)-min(len(b), 4):], data[len(data)-min(len(b), 4):])
 			return

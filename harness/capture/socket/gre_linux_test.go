@@ -113,7 +113,7 @@ func TestGRERecords(t *testing.T) {
 			require.Equal(t, "hello", textOf(r.Data))
 			var p packet.Packet
 			d := packet.NewDecoder(packet.Options{})
-			require.Equal(t, packet.Decoded, d.Decode(packet.Frame{Link: uint16(r.Link), Data: r.Data, Length: r.Length}, &p))
+			require.Equal(t, packet.Decoded, d.Decode(&packet.Frame{Link: uint16(r.Link), Data: r.Data, Length: r.Length}, &p))
 			path := d.Path(p.Path)
 			require.Equal(t, packet.GRE, path.Tunnel)
 			require.Equal(t, key, path.VNI)

@@ -204,7 +204,7 @@ func TestRecords(t *testing.T) {
 				outer(t, got.records[0], from, to, at.Addr().IsUnspecified() && name != "")
 				d := packet.NewDecoder(packet.Options{VXLANPorts: tap.VXLANPorts()})
 				var p packet.Packet
-				require.Equal(t, packet.Decoded, d.Decode(packet.Frame{Link: uint16(r0(got).Link), Data: r0(got).Data, Length: r0(got).Length}, &p))
+				require.Equal(t, packet.Decoded, d.Decode(&packet.Frame{Link: uint16(r0(got).Link), Data: r0(got).Data, Length: r0(got).Length}, &p))
 				require.Equal(t, packet.VXLAN, p.Tunnel)
 				require.EqualValues(t, 0x123456, d.Path(p.Path).VNI)
 			})

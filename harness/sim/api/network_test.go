@@ -149,7 +149,7 @@ func (b *whole) see(r pcap.Record) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var p packet.Packet
-	if b.decoder.Decode(packet.Frame{Number: r.Number, Time: r.Time, Link: uint16(r.Link), Data: r.Data, Length: r.Length}, &p) != packet.Decoded {
+	if b.decoder.Decode(&packet.Frame{Number: r.Number, Time: r.Time, Link: uint16(r.Link), Data: r.Data, Length: r.Length}, &p) != packet.Decoded {
 		b.Errorf("the mirror's frame %d can't be decoded", r.Number)
 		return
 	}
