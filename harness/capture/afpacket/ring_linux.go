@@ -3,6 +3,7 @@ package afpacket
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -134,6 +135,9 @@ func (r *ring) run(k keeper, sink func(pcap.Record)) error {
 	for !k.ending() {
 		timeout := 0
 		if !r.ready() {
+			// What waits for this processor runs now: while this goroutine waited for the kernel it would have to be taken away
+			// from it first.
+			runtime.Gosched()
 			timeout = idle
 		}
 		_, err := unix.Poll(fds, timeout)

@@ -24,7 +24,7 @@ func TestOptions(t *testing.T) {
 	}{
 		{afpacket.Options{Name: "mirror"}, "make tap mirror: no interface is given: `ip -brief link` lists what there is"},
 		{afpacket.Options{Interface: "e", Buffer: -1}, "make tap : a buffer of -1 bytes: give up to 2 GiB"},
-		{afpacket.Options{Name: "m", Interface: "e", Snap: 1 << 20}, "make tap m: a snap length of 1048576 bytes: give up to 261888, or 0 for all of a frame"},
+		{afpacket.Options{Name: "m", Interface: "e", Snap: 1 << 20}, "make tap m: a snap length of 1048576 bytes: give up to 524032, or 0 for all of a frame"},
 	} {
 		_, err := afpacket.New(c.o)
 		require.EqualError(t, err, c.want)
