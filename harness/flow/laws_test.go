@@ -316,15 +316,24 @@ func TestExpectedSegmentsOfCaptures(t *testing.T) {
 	}
 }
 
-// bothWays has packets followed with segments expected and without, with all detail and with none, and compares.
+// bothWays has packets followed with segments expected and without, with all detail and with none, and compares: the flows
+// in the end, and what is counted at every packet.
 func bothWays(t require.TestingT, packets []packet.Packet) {
+	type moment struct {
+		Packet
+		Phases
+	}
 	for _, o := range []Options{{}, {KeepPackets: true}} {
 		var flows [2][]Flow
+		var moments [2][]moment
 		for i := range flows {
 			o.Done = func(f *Flow) {
 				kept := *f
 				kept.Gaps = slices.Clone(f.Gaps)
 				flows[i] = append(flows[i], kept)
+			}
+			if o.KeepPackets {
+				o.Seen = func(f *Flow, p *Packet) { moments[i] = append(moments[i], moment{*p, f.Phases}) }
 			}
 			tracker := NewTracker(o)
 			tracker.thorough = i == 1
@@ -334,6 +343,7 @@ func bothWays(t require.TestingT, packets []packet.Packet) {
 			tracker.Flush()
 		}
 		require.Equal(t, flows[1], flows[0], "what is expected comes out as it would without")
+		require.Equal(t, moments[1], moments[0], "what is expected is counted as it would be without")
 	}
 }
 
