@@ -51,6 +51,20 @@ func decodeCapture(t testing.TB, path string, add func(*packet.Packet)) {
 	}
 }
 
+// fixtureCaptures gives the bytes of the fixtures' captures.
+func fixtureCaptures(t testing.TB) (captures [][]byte) {
+	t.Helper()
+	files, err := filepath.Glob(fixture("captures/*.pcap"))
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		require.NoError(t, err)
+		captures = append(captures, data)
+	}
+	return captures
+}
+
 func fixture(name string) string { return filepath.Join("..", "..", "fixtures", name) }
 
 func sortFlows(flows []*Flow) { slices.SortFunc(flows, func(a, b *Flow) int { return a.ID - b.ID }) }

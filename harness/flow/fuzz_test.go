@@ -5,8 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -18,12 +16,7 @@ import (
 // FuzzTracker gives the tracker packets out of a stranger's capture file, and segments of one flow whose every field
 // and payload is the stranger's. It must not panic, and what it counts must be what it was given.
 func FuzzTracker(f *testing.F) {
-	files, err := filepath.Glob(fixture("captures/*.pcap"))
-	require.NoError(f, err)
-	require.NotEmpty(f, files)
-	for _, file := range files {
-		data, err := os.ReadFile(file)
-		require.NoError(f, err)
+	for _, data := range fixtureCaptures(f) {
 		if len(data) < 3000 { // small ones are enough, and mutate faster
 			f.Add(data)
 		}

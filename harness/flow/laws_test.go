@@ -3,8 +3,6 @@ package flow
 import (
 	"encoding/binary"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -306,12 +304,7 @@ func TestExpectedSegments(t *testing.T) {
 
 // TestExpectedSegmentsOfCaptures is the same law for the fixtures' captures.
 func TestExpectedSegmentsOfCaptures(t *testing.T) {
-	files, err := filepath.Glob(fixture("captures/*.pcap"))
-	require.NoError(t, err)
-	require.NotEmpty(t, files)
-	for _, file := range files {
-		data, err := os.ReadFile(file)
-		require.NoError(t, err)
+	for _, data := range fixtureCaptures(t) {
 		bothWays(t, fromCapture(data))
 	}
 }
