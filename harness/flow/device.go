@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"net/netip"
 
@@ -140,6 +141,10 @@ func (t *Tracker) infer(s *state, end int, p *packet.Packet) (int, trust) {
 		return 1, trustGuess
 	}
 	if p.Kind == packet.TCP {
+		a, b := s.key.a.addr(), s.key.b.addr()
+		if bytes.Compare(a[:], b[:]) > 0 {
+			return 1, trustGuess
+		}
 		return 0, trustGuess
 	}
 	return end, trustGuess

@@ -26,7 +26,7 @@ type fingerprint struct {
 
 const (
 	firstSets = 1 << 6
-	mostSets  = 1 << 14 // no more than setBits tell apart
+	mostSets  = 1 << 14 // setBits tell no more than 1<<16 apart
 	// A copy comes at once. A packet sent again has another IP identification, or comes after the retransmission
 	// time-out (at least 200 ms in practice); without an identification only a very short time tells.
 	copyTime     = int64(100 * time.Millisecond)
@@ -52,6 +52,7 @@ func (d *duplicates) copied(p *packet.Packet, print uint64) bool {
 		return false
 	}
 	set := d.set(print)
+	// Nearly no packet is a copy: all four are held against it at once, and times are looked at only then.
 	if (set[0].print == print || set[1].print == print || set[2].print == print || set[3].print == print) && set.holds(p, print) {
 		return true
 	}

@@ -102,3 +102,19 @@ func TestFingerprintsSpread(t *testing.T) {
 	}
 	require.Greater(t, len(sets), 3000, "of 4,096")
 }
+
+// Of two ends with the same port, neither of which is known to have opened the flow, the lower address is held for the
+// device, whichever sent first.
+func TestEqualPorts(t *testing.T) {
+	low, high := netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("10.0.1.1")
+	for _, ends := range [][2]netip.Addr{{low, high}, {high, low}} {
+		var got *Flow
+		tracker := NewTracker(Options{KeepFlows: true, Done: func(f *Flow) { got = f }})
+		c := newConversation()
+		c.device, c.server, c.devicePort, c.serverPort = packet.AddrFrom(ends[0]), packet.AddrFrom(ends[1]), 5000, 5000
+		p := c.segment(Up, push, "joined in the middle")
+		tracker.Add(&p)
+		tracker.Flush()
+		require.Equal(t, low, got.Device.Addr())
+	}
+}

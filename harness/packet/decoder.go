@@ -77,30 +77,39 @@ func (d *Decoder) Decode(f *Frame, p *Packet) Result {
 		return d.decode(f, p, nil, f.Data)
 	}
 	s, inner := d.shortcut(f.Data)
-	if !p.segment(inner) {
-		return d.decode(f, p, s, inner)
-	}
 	if s != nil {
 		p.Tunnel, p.Nested = s.tunnel, s.nested
 	}
-	p.Path = d.pathBehind(s)
+	if !p.segment(inner) {
+		return d.decode(f, p, s, inner)
+	}
+	d.begin(s)
+	p.Path = d.path()
 	return Decoded
+}
+
+// begin begins the path of a frame behind outer headers that are known, or behind none.
+func (d *Decoder) begin(s *straight) {
+	d.known = s
+	if s == nil {
+		d.key = pathKey{}
+	}
 }
 
 // decode reads a frame header by header: the inner one behind outer headers that are known, or, where s is nil, all of it.
 func (d *Decoder) decode(f *Frame, p *Packet, s *straight, inner []byte) (r Result) {
+	d.begin(s)
 	d.depth, d.headers, d.cut, d.partial = 0, etherLen, false, false
 	room := max(min(f.Length, maxFrame), len(f.Data))
 	switch {
 	case s != nil:
-		d.known, d.depth = s, 1
-		p.Tunnel, p.Nested = s.tunnel, s.nested
+		d.depth = 1
 		r = d.ethernet(p, inner, len(inner))
 	case f.Link == linkEthernet:
-		d.key, d.known, d.straightFrom = pathKey{}, nil, f.Data
+		d.straightFrom = f.Data
 		r = d.ethernet(p, f.Data, room)
 	default:
-		d.key, d.known, d.straightFrom = pathKey{}, nil, nil
+		d.straightFrom = nil
 		r = d.link(p, f.Link, f.Data, room)
 	}
 	if r == Decoded {

@@ -129,18 +129,6 @@ func (p *Packet) segment(b []byte) bool {
 	return true
 }
 
-// pathBehind is path for a frame behind outer headers that are known, or behind none.
-func (d *Decoder) pathBehind(s *straight) uint32 {
-	switch {
-	case d.same && len(d.paths.keys) > 1:
-		return 1
-	case s != nil && !d.same:
-		return s.path
-	}
-	d.key, d.known = pathKey{}, s
-	return d.path()
-}
-
 // grow makes the key of the frame at work one that can be added to.
 func (d *Decoder) grow() {
 	if d.known != nil {

@@ -2,6 +2,7 @@ package trace_test
 
 import (
 	"bytes"
+	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -44,4 +45,15 @@ func TestLive(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, trace.Broken, got.Completeness.State)
 	require.EqualValues(t, 7, got.Completeness.Holes[0].Packets)
+}
+
+// The last of a capture's times is its latest, also beside one that is further back than a difference can say.
+func TestLatestTime(t *testing.T) {
+	live := trace.NewLive("x", trace.Options{})
+	for _, at := range []int64{math.MaxInt64 - 1, math.MinInt64 + 1} {
+		live.Add(&pcap.Record{Time: at, Link: pcap.LinkEthernet})
+	}
+	got, err := live.End(0)
+	require.NoError(t, err)
+	require.EqualValues(t, math.MaxInt64-1, got.Last)
 }

@@ -55,7 +55,6 @@ type analysis struct {
 	opt     Options
 	out     *Capture
 	decoder *packet.Decoder
-	in      packet.Frame // the frame at work
 	follow  *pipeline
 	gre     greSequences
 	tunnels [1 << packet.NumTunnels]uint64 // frames by packet.Packet.Nested
@@ -154,10 +153,9 @@ func (a *analysis) record(rec *pcap.Record) {
 		a.out.Undecodable++
 		return
 	}
-	f := &a.in
-	f.Number, f.Time, f.Link, f.Data, f.Length = a.out.Frames, rec.Time, a.link, rec.Data, rec.Length
+	f := packet.Frame{Number: a.out.Frames, Time: rec.Time, Link: a.link, Data: rec.Data, Length: rec.Length}
 	p := a.follow.slot()
-	switch a.decoder.Decode(f, p) {
+	switch a.decoder.Decode(&f, p) {
 	case packet.Undecodable:
 		a.out.Undecodable++
 	case packet.Held:
@@ -183,7 +181,7 @@ func (a *analysis) frame(rec *pcap.Record) {
 		if c.First == 0 || rec.Time < c.First {
 			c.First = rec.Time
 		}
-		if behind := c.Last - rec.Time; behind <= 0 {
+		if behind := c.Last - rec.Time; rec.Time >= c.Last {
 			c.Last = rec.Time
 		} else if behind > c.Disorder && behind < stepBack {
 			c.Disorder = behind
