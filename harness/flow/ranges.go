@@ -11,6 +11,9 @@ func after(a, b uint32) bool { return int32(a-b) > 0 }
 
 // note remembers that [from, to) was sent in a phase.
 func (d *side) note(from, to uint32, phase Phase) {
+	if int32(to-d.base) > 3*(maxWindow/2) {
+		d.forget(to - maxWindow)
+	}
 	n := d.ranges
 	if n == 0 {
 		d.ends[0], d.phases[0], d.ranges = to, phase, 1
@@ -32,6 +35,17 @@ func (d *side) note(from, to uint32, phase Phase) {
 		return
 	}
 	d.renote(from, to, phase)
+}
+
+// forget lets go of the numbers before one that is as far behind the newest as a window may be wide: half of all numbers
+// further on they would seem to lie ahead.
+func (d *side) forget(before uint32) {
+	d.base = before
+	for d.ranges > 1 && !after(d.ends[0], before) {
+		copy(d.ends[:], d.ends[1:])
+		copy(d.phases[:], d.phases[1:])
+		d.ranges--
+	}
 }
 
 // renote puts a range among others: it came late, and tells what part of a hole was for.
@@ -72,15 +86,14 @@ func (d *side) renote(from, to uint32, phase Phase) {
 
 // phaseAt gives the phase of the byte at a sequence number; false where it is not known.
 func (d *side) phaseAt(seq uint32) (Phase, bool) {
-	if d.ranges == 0 || d.flags&sideSeen == 0 || after(d.base, seq) {
+	i := d.ranges // of the first range that ends behind it: mostly that is the last one
+	for i > 0 && after(d.ends[i-1], seq) {
+		i--
+	}
+	if i == d.ranges || d.flags&sideSeen == 0 || after(d.base, seq) {
 		return Other, false
 	}
-	for i := range d.ranges {
-		if after(d.ends[i], seq) {
-			return d.phases[i], true
-		}
-	}
-	return Other, false
+	return d.phases[i], true
 }
 
 // phaseNear is phaseAt for a byte that will never be seen: the phase of the nearest byte before it.
