@@ -56,10 +56,7 @@ func airPackets(receiver *side, p *packet.Packet) int {
 
 // cell gives the cell of a phase and end, or nil where the state has none.
 func (s *state) cell(phase Phase, end int) *cell {
-	i := hotCell[phase]
-	if s.key.kind != packet.TCP && phase == sharedCell(s.key.kind) {
-		i = 0
-	}
+	i := hotCell[s.key.kind()][phase]
 	if i < 0 {
 		return nil
 	}

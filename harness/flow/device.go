@@ -21,7 +21,7 @@ const (
 // device is what is known of an address beyond its flows.
 type device struct {
 	address
-	path    uint32
+	path    uint16
 	opener  bool // it opened a TCP flow or sent a DNS query: certainly a device where devices are inferred
 	counter ipCounter
 }
@@ -47,7 +47,7 @@ func newDevices() devices {
 }
 
 // place is where an address stands among the slots, or would stand.
-func (d *devices) place(a address, path uint32) uint64 {
+func (d *devices) place(a address, path uint16) uint64 {
 	mask := uint64(len(d.slots) - 1)
 	for i := mix(a.low^d.seed[0], a.high^uint64(path)<<24^d.seed[1]) & mask; ; i = (i + 1) & mask {
 		h := d.slots[i]
@@ -61,10 +61,10 @@ func (d *devices) place(a address, path uint32) uint64 {
 }
 
 // find gives the number of an address, or 0.
-func (d *devices) find(a address, path uint32) uint32 { return d.slots[d.place(a, path)] }
+func (d *devices) find(a address, path uint16) uint32 { return d.slots[d.place(a, path)] }
 
 // number gives the number of an address, which it gets where there is room for one; else 0.
-func (d *devices) number(a address, path uint32) uint32 {
+func (d *devices) number(a address, path uint16) uint32 {
 	i := d.place(a, path)
 	if h := d.slots[i]; h != 0 || len(d.all) >= maxDevices {
 		return h
@@ -156,7 +156,7 @@ func manyCast(a packet.Addr) bool {
 	return ip.IsMulticast() || ip == netip.AddrFrom4([4]byte{255, 255, 255, 255})
 }
 
-func (t *Tracker) opened(a address, path uint32) bool {
+func (t *Tracker) opened(a address, path uint16) bool {
 	h := t.devices.find(a, path)
 	return h != 0 && t.devices.all[h-1].opener
 }
@@ -189,7 +189,7 @@ func (t *Tracker) correct(s *state, end int) {
 // turn exchanges device and peer. Requests become responses and the other way round.
 func (t *Tracker) turn(s *state) {
 	s.device = 1 - s.device
-	req, resp := hotCell[Request], hotCell[Response]
+	req, resp := hotCell[s.key.kind()][Request], hotCell[s.key.kind()][Response]
 	s.cells[req], s.cells[resp] = s.cells[resp], s.cells[req]
 	for end := range s.sides {
 		for i := range s.sides[end].phases {

@@ -56,7 +56,7 @@ func (d *duplicates) copied(p *packet.Packet, print uint64) bool {
 	if (set[0].print == print || set[1].print == print || set[2].print == print || set[3].print == print) && set.holds(p, print) {
 		return true
 	}
-	if oldest := &set[len(set)-1]; oldest.print != 0 && p.Time-oldest.time <= copyTime && len(d.sets) < mostSets {
+	if oldest := &set[len(set)-1]; len(d.sets) < mostSets && oldest.print != 0 && p.Time-oldest.time <= copyTime {
 		d.grow()
 		set = d.set(print)
 	}
@@ -121,7 +121,7 @@ func printOf(k *key, seeded uint64, end uint8, p *packet.Packet) uint64 {
 	if p.PayloadLen == 0 && p.Kind == packet.TCP && p.Flags&(packet.SYN|packet.FIN) == 0 && !numbered(p) {
 		return 0
 	}
-	ends := k.a.low ^ bits.RotateLeft64(k.b.low, 16) ^ k.place
+	ends := k.a.low ^ bits.RotateLeft64(k.b.low, 16) ^ k.rest
 	h := mix(uint64(p.Seq)<<32|uint64(p.Ack)^ends^0xA0761D6478BD642F,
 		uint64(p.IPID)|uint64(p.Checksum)<<16|uint64(uint16(p.WireLen))<<32|uint64(p.Window)<<48^0xE7037ED1A0B428DB)
 	if p.Checksum == 0 {

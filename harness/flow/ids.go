@@ -30,6 +30,16 @@ const (
 	idReordered = int64(50 * time.Millisecond) // a number later than this shows that several counters are at work
 )
 
+// onward takes a number where it is the next of a counter that skipped none, as nearly every one is; see takes any.
+func (c *ipCounter) onward(id uint16, at int64) bool {
+	if id != c.high+1 || c.run < idRun || c.waiting || c.unfit {
+		return false
+	}
+	c.window = c.window<<1 | 1
+	c.high, c.last = id, at
+	return true
+}
+
 // see takes a number. It gives how many were lost once that is certain.
 func (c *ipCounter) see(id uint16, at int64) (lost int) {
 	if c.unfit {
@@ -101,6 +111,9 @@ func (c *ipCounter) missing(span int) int {
 // countID feeds a device's counter with a packet that it sent.
 func (t *Tracker) countID(s *state, p *packet.Packet) {
 	d := &t.devices.all[s.counter-1]
+	if d.counter.onward(p.IPID, p.Time) {
+		return
+	}
 	if lost := d.counter.see(p.IPID, p.Time); lost > 0 {
 		t.ipHoles = addHole(t.ipHoles, IDHole{Device: d.address.addr().Netip(), Path: d.path, From: d.counter.from, To: d.counter.to, Packets: uint64(lost)})
 	}

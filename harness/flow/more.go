@@ -45,8 +45,10 @@ func (m *more) count(phase Phase, end int) *Tally {
 			return &e.tally
 		}
 	}
-	m.spill = append(m.spill, spilled{phase: phase, end: uint8(end)})
-	return &m.spill[len(m.spill)-1].tally
+	m.spill = append(m.spill, spilled{}) // filled where it lies, see trace's record
+	e := &m.spill[len(m.spill)-1]
+	e.phase, e.end = phase, uint8(end)
+	return &e.tally
 }
 
 // reset makes it as good as new, keeping what memory may be used again. What a Flow got is not touched.

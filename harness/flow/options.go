@@ -33,7 +33,7 @@ type Options struct {
 	// A silent flow may stay with the Tracker longer, until a later packet of it or the need for room ends it.
 	Idle, Linger time.Duration
 	// PathOf gives the path of packet.Packet.Path; usually Decoder.Path. Nil leaves Flow.Path empty.
-	PathOf func(uint32) packet.Path
+	PathOf func(uint16) packet.Path
 	// Done is called with each flow when it is let go, and from Flush.
 	Done func(*Flow)
 	// Seen is called with each packet at once, the mirror's duplicates left out. The Flow is brought up to date before
@@ -46,7 +46,7 @@ type Options struct {
 // IDHole is a stretch of numbers that a sender counted up through and the capture never saw.
 type IDHole struct {
 	Device   netip.Addr // whose IP identification; invalid where several devices' holes are summed up
-	Path     uint32     // see packet.Packet.Path
+	Path     uint16     // see packet.Packet.Path
 	From, To int64      // seen last before the hole, seen first after it; nanoseconds since the Unix epoch
 	Packets  uint64     // numbers missing
 }

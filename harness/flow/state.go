@@ -7,13 +7,11 @@ import (
 	"github.com/tollgate-iot/tollgate/harness/packet"
 )
 
-// key names a flow: the unordered pair of address and port, the protocol and the path. Port and Proto are zero where
+// key names a flow: the unordered pair of address and port, the protocol and the path. Ports and protocol are zero where
 // the kind has none. a is the lower end, in an order that means nothing, so that both directions have one key.
 type key struct {
-	a, b  address
-	place uint64 // the ports of a and b and the path, lowest first: one word to compare and to mix
-	kind  packet.Kind
-	proto uint8
+	a, b address
+	rest uint64 // the ports of a and b, the path, kind and IP protocol, lowest first: one word to compare and to mix
 }
 
 // address is an IP address in two words, which compare and mix as numbers.
@@ -29,9 +27,11 @@ func (a address) addr() (to packet.Addr) {
 	return to
 }
 
-func (k *key) aPort() uint16 { return uint16(k.place) }
-func (k *key) bPort() uint16 { return uint16(k.place >> 16) }
-func (k *key) path() uint32  { return uint32(k.place >> 32) }
+func (k *key) aPort() uint16     { return uint16(k.rest) }
+func (k *key) bPort() uint16     { return uint16(k.rest >> 16) }
+func (k *key) path() uint16      { return uint16(k.rest >> 32) }
+func (k *key) kind() packet.Kind { return packet.Kind(k.rest >> 48) }
+func (k *key) proto() uint8      { return uint8(k.rest >> 56) }
 
 // state is what every open flow costs. It holds no pointer, so the collector never looks at it, and everything that
 // only few flows need is in more.
@@ -117,13 +117,18 @@ const hotCells = 5
 // cellPhases are the phases of the cells.
 var cellPhases = [hotCells]Phase{TCPHandshake, Request, Response, TeardownPhase, Reset}
 
-// hotCell is the cell of each phase, -1 for those that have none.
-var hotCell = func() (h [NumPhases]int8) {
-	for i := range h {
-		h[i] = -1
-	}
-	for i, phase := range cellPhases {
-		h[phase] = int8(i)
+// hotCell is the cell of each phase of a flow of a kind, -1 for those that have none.
+var hotCell = func() (h [packet.ARP + 1][NumPhases]int8) {
+	for kind := range h {
+		for phase := range h[kind] {
+			h[kind][phase] = -1
+		}
+		for i, phase := range cellPhases {
+			h[kind][phase] = int8(i)
+		}
+		if kind := packet.Kind(kind); kind != packet.TCP {
+			h[kind][sharedCell(kind)] = 0
+		}
 	}
 	return h
 }()
@@ -163,7 +168,6 @@ func keyOf(p *packet.Packet, k *key) (end int) {
 	if p.Kind == packet.TCP || p.Kind == packet.UDP {
 		sp, dp = p.SrcPort, p.DstPort
 	}
-	k.kind, k.proto = p.Kind, p.Proto
 	src, dst := addressOf(&p.Src), addressOf(&p.Dst)
 	// Which end is lower is as good as a coin's toss from packet to packet, so it is not decided by a branch: the borrow of
 	// destination less source, as one long number, is 1 where the destination is the lower end.
@@ -174,7 +178,8 @@ func keyOf(p *packet.Packet, k *key) (end int) {
 	high, low := (src.high^dst.high)&change, (src.low^dst.low)&change
 	k.a.high, k.a.low = src.high^high, src.low^low
 	k.b.high, k.b.low = dst.high^high, dst.low^low
-	k.place = uint64(bits.RotateLeft32(uint32(sp)|uint32(dp)<<16, int(borrow*16))) | uint64(p.Path)<<32
+	k.rest = uint64(bits.RotateLeft32(uint32(sp)|uint32(dp)<<16, int(borrow*16))) |
+		uint64(p.Path)<<32 | uint64(p.Kind)<<48 | uint64(p.Proto)<<56
 	return int(borrow)
 }
 

@@ -12,18 +12,18 @@ import (
 
 // Flows that differ in anything are two, also where their hashes are alike.
 func TestKeysThatDiffer(t *testing.T) {
-	one := key{a: address{1, 2}, b: address{3, 4}, place: 5, kind: packet.TCP, proto: 6}
-	require.True(t, one.same(&key{a: address{1, 2}, b: address{3, 4}, place: 5, kind: packet.TCP, proto: 6}))
+	one := key{a: address{1, 2}, b: address{3, 4}, rest: 5}
+	require.True(t, one.same(&key{a: address{1, 2}, b: address{3, 4}, rest: 5}))
 	for name, change := range map[string]func(*key){
 		"a's upper half": func(k *key) { k.a.high++ },
 		"a's lower half": func(k *key) { k.a.low++ },
 		"b's upper half": func(k *key) { k.b.high++ },
 		"b's lower half": func(k *key) { k.b.low++ },
-		"a's port":       func(k *key) { k.place++ },
-		"b's port":       func(k *key) { k.place += 1 << 16 },
-		"the path":       func(k *key) { k.place += 1 << 32 },
-		"the kind":       func(k *key) { k.kind = packet.UDP },
-		"the protocol":   func(k *key) { k.proto++ },
+		"a's port":       func(k *key) { k.rest++ },
+		"b's port":       func(k *key) { k.rest += 1 << 16 },
+		"the path":       func(k *key) { k.rest += 1 << 32 },
+		"the kind":       func(k *key) { k.rest += 1 << 48 },
+		"the protocol":   func(k *key) { k.rest += 1 << 56 },
 	} {
 		other := one
 		change(&other)
@@ -33,7 +33,7 @@ func TestKeysThatDiffer(t *testing.T) {
 
 // Both directions of a flow have one key, and it gives back what it was made of.
 func TestKeyOfBothDirections(t *testing.T) {
-	p := packet.Packet{Kind: packet.TCP, Proto: 6, SrcPort: 40001, DstPort: 443, Path: 70000}
+	p := packet.Packet{Kind: packet.TCP, Proto: 6, SrcPort: 40001, DstPort: 443, Path: packet.MaxPaths - 1}
 	p.Src[15], p.Dst[15] = 7, 9
 	var k, back key
 	end := keyOf(&p, &k)

@@ -104,22 +104,24 @@ func (t *Tracker) payloadPhase(h uint32, s *state, end int, p *packet.Packet, f 
 	if p.Flags&packet.SYN != 0 {
 		from++
 	}
-	seg := segment{end: end, seq: from, ack: p.Ack, size: p.PayloadLen, data: p.Payload, number: p.Number, time: p.Time}
+	seg := &segment{ // as a value it would be copied, see trace's record
+		end: end, seq: from, ack: p.Ack, size: p.PayloadLen, data: p.Payload, number: p.Number, time: p.Time,
+	}
 	if p.Flags&packet.ACK == 0 {
 		seg.ack = s.sides[1-end].base
 	}
-	if s.app == appUnknown && t.opens(s, &seg) {
-		s.app = t.detect(s, &seg)
+	if s.app == appUnknown && t.opens(s, seg) {
+		s.app = t.detect(s, seg)
 	}
 	if !s.app.simple() {
-		return t.read(h, s, &seg)
+		return t.read(h, s, seg)
 	}
 	phase := s.simplePhase(end)
 	if f != repeated {
 		d.note(from, from+uint32(p.PayloadLen), phase)
 	}
 	if t.detail && s.app != appPlain {
-		t.read(h, s, &seg)
+		t.read(h, s, seg)
 	}
 	return phase
 }

@@ -23,14 +23,14 @@ func (t *Tracker) identify(f *Flow, s *state) {
 	if s.device == 1 {
 		a, b = b, a
 	}
-	f.ID, f.Kind, f.Proto = int(s.id), s.key.kind, s.key.proto
+	f.ID, f.Kind, f.Proto = int(s.id), s.key.kind(), s.key.proto()
 	f.Device, f.Peer = a, b
 	if t.opt.PathOf != nil {
 		f.Path = t.opt.PathOf(s.key.path())
 	}
 	f.Start, f.End = s.start, s.last
 	f.Resumed = s.flags&flagResumed != 0
-	f.BeganBeforeCapture = s.key.kind == packet.TCP && s.flags&flagSYN == 0 && !f.Resumed
+	f.BeganBeforeCapture = s.key.kind() == packet.TCP && s.flags&flagSYN == 0 && !f.Resumed
 	f.Inferred = s.flags&flagInferred != 0
 	f.Foreign = s.flags&flagForeign != 0
 }
@@ -72,8 +72,8 @@ func (t *Tracker) sum(f *Flow, s *state, final bool) {
 func (t *Tracker) fillTallies(f *Flow, s *state) {
 	for i := range s.cells {
 		phase := cellPhases[i]
-		if i == 0 && s.key.kind != packet.TCP {
-			phase = sharedCell(s.key.kind)
+		if i == 0 && s.key.kind() != packet.TCP {
+			phase = sharedCell(s.key.kind())
 		}
 		for end, c := range s.cells[i] {
 			if c.packets > 0 {
@@ -133,7 +133,7 @@ func (t *Tracker) fillMore(f *Flow, s *state, m *more) {
 // whose SYN it answered, or that answered its own, has got that SYN. A SYN that went up before the capture began is not
 // missing from it.
 func (t *Tracker) fillHandshake(f *Flow, s *state) {
-	if s.key.kind != packet.TCP || s.flags&flagResumed != 0 || len(f.Gaps) >= MaxGaps {
+	if s.key.kind() != packet.TCP || s.flags&flagResumed != 0 || len(f.Gaps) >= MaxGaps {
 		return
 	}
 	opened := s.flags & (flagSYN | flagSYNACK)
@@ -168,7 +168,7 @@ func (s *state) gap(end int, h *hole) Gap {
 
 func (t *Tracker) fillClose(f *Flow, s *state) {
 	f.Close, f.FirstClose, f.FinSeen, f.ClosedAt, f.CloseDoubt = NoClose, Up, false, 0, ""
-	if s.key.kind != packet.TCP {
+	if s.key.kind() != packet.TCP {
 		return
 	}
 	f.Close = s.close()

@@ -36,12 +36,8 @@ func fold(mixed uint64) uint32 { return uint32(mixed ^ mixed>>32) }
 
 // mixed multiplies the words of a key pairwise, in the manner of wyhash.
 func (k *key) mixed(seed *[2]uint64) uint64 {
-	h := mix(k.a.low^seed[0], k.b.low^seed[1])
-	h ^= mix(k.place^seed[1], h^uint64(k.kind)<<8^uint64(k.proto)^0x9E3779B97F4A7C15)
-	if k.a.high|k.b.high != 0 {
-		h = mix(k.a.high^h, k.b.high^seed[0])
-	}
-	return h
+	low, high := mix(k.a.low^seed[0], k.b.low^seed[1]), mix(k.a.high^seed[1], k.b.high^seed[0])
+	return mix(low^k.rest, high^seed[0])
 }
 
 // find gives the state with the key and its handle, or 0.
@@ -62,7 +58,7 @@ func (t *table) find(b *slab, k *key, hash uint32) (uint32, *state) {
 
 // same compares keys by words: what the compiler makes of == calls a function.
 func (k *key) same(o *key) bool {
-	return (k.a.low^o.a.low)|(k.b.low^o.b.low)|(k.a.high^o.a.high)|(k.b.high^o.b.high)|(k.place^o.place) == 0 && k.kind == o.kind && k.proto == o.proto
+	return (k.a.low^o.a.low)|(k.b.low^o.b.low)|(k.a.high^o.a.high)|(k.b.high^o.b.high)|(k.rest^o.rest) == 0
 }
 
 func (t *table) insert(hash, handle uint32) {

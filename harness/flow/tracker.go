@@ -71,7 +71,7 @@ func seconds(d, otherwise time.Duration) uint32 {
 // timeout is how many seconds a flow may be without a packet.
 func (t *Tracker) timeout(s *state) uint32 {
 	switch {
-	case s.key.kind != packet.TCP:
+	case s.key.kind() != packet.TCP:
 		return t.idleUDP
 	case s.flags&flagClosed != 0:
 		return t.linger

@@ -94,7 +94,7 @@ type Merger struct {
 	all    Taps
 	held   queue
 	alike  map[identity]*held // the latest of each identity among the held, linked by older
-	paths  map[uint32]uint32  // paths known to be another tap's name for an earlier one
+	paths  map[uint16]uint16  // paths known to be another tap's name for an earlier one
 	free   *held
 	last   *held // given out by Next last
 	doubts []Doubt
@@ -109,7 +109,7 @@ func New(sources ...Source) *Merger {
 	if len(sources) > MaxTaps {
 		panic("merge: more taps than MaxTaps")
 	}
-	m := &Merger{alike: map[identity]*held{}, paths: map[uint32]uint32{}}
+	m := &Merger{alike: map[identity]*held{}, paths: map[uint16]uint16{}}
 	for i, s := range sources {
 		m.taps = append(m.taps, &tap{index: i, source: s, jitter: leastJitter})
 		m.all |= only(i)

@@ -215,7 +215,7 @@ func TestPathsOfTwoTapsAreOne(t *testing.T) {
 	got, _, _ := merged(a[1:], b) // the first packet was seen by the second tap alone
 	require.Equal(t, 20, len(got))
 	for _, p := range got {
-		require.Equal(t, uint32(3), p.Path)
+		require.Equal(t, uint16(3), p.Path)
 	}
 }
 

@@ -17,7 +17,7 @@ const (
 type fragmentKey struct {
 	src, dst Addr
 	id       uint32
-	path     uint32
+	path     uint16
 	proto    uint8 // IPv4 only
 	six      bool
 }

@@ -41,7 +41,7 @@ func FuzzDecode(f *testing.F) {
 				continue
 			}
 			consistent(t, &p)
-			require.Equal(t, uint32(1), same.Path)
+			require.Equal(t, uint16(1), same.Path)
 			same.Path = p.Path
 			require.Equal(t, p, same, "that all mirrors are one changes nothing but the path")
 			joined += len(p.Pieces)

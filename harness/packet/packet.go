@@ -78,6 +78,9 @@ func tunnels(t Tunnel) Tunnels {
 	return 1 << t
 }
 
+// MaxPaths is how many paths are told apart: the last of them stands for all that come later.
+const MaxPaths = 1 << 16
+
 // Path describes the way a packet came to the tap: everything around the device's own packet that tells one network
 // from another. Packets with the same addresses and ports but different paths belong to different flows.
 type Path struct {
@@ -99,7 +102,7 @@ type Piece struct {
 type Packet struct {
 	Number uint64 // of the frame in the capture, from 1
 	Time   int64  // nanoseconds since the Unix epoch, as captured
-	Path   uint32 // number of the Path; see Decoder.Path
+	Path   uint16 // number of the Path; see Decoder.Path
 	Kind   Kind
 	Tunnel Tunnel  // the innermost
 	Nested Tunnels // every kind of tunnel around it, the innermost too; empty where there is none

@@ -7,9 +7,8 @@ import (
 )
 
 const (
-	maxTags  = 8       // VLAN tags of a path; more are not told apart
-	maxPaths = 1 << 16 // the last stands for all that come later
-	recent   = 256     // size of the table that is looked at before the map
+	maxTags = 8   // VLAN tags of a path; more are not told apart
+	recent  = 256 // size of the table that is looked at before the map
 )
 
 // pathKey is what makes a path, in a form that is cheap to build and to compare.
@@ -66,7 +65,7 @@ func (k *pathKey) hash() uint32 {
 	return uint32(h >> 32)
 }
 
-// interner numbers keys in the order of their first appearance. It holds maxPaths keys at most: all later ones share the
+// interner numbers keys in the order of their first appearance. It holds MaxPaths keys at most: all later ones share the
 // last number, so that a flood of made-up tunnels costs a bounded amount of memory, at the price that flows in those
 // are told apart by their addresses and ports alone.
 type interner struct {
@@ -104,19 +103,19 @@ func (i *interner) find(k *pathKey) uint32 {
 	}
 	n := uint32(len(i.keys))
 	switch {
-	case n < maxPaths-1:
+	case n < MaxPaths-1:
 		i.numbers[*k] = n
 		i.keys = append(i.keys, *k)
-	case n == maxPaths-1:
+	case n == MaxPaths-1:
 		i.keys = append(i.keys, pathKey{chain: k.chain & 0xf}) // stands for this and all that follow
 	default:
-		n = maxPaths - 1
+		n = MaxPaths - 1
 	}
 	return n
 }
 
 // path gives the number of the path of the frame at work.
-func (d *Decoder) path() uint32 {
+func (d *Decoder) path() uint16 {
 	if d.same {
 		if len(d.paths.keys) == 1 {
 			d.grow()
@@ -130,13 +129,13 @@ func (d *Decoder) path() uint32 {
 	if d.key.chain == 0 && d.key.tags == 0 {
 		return 0
 	}
-	return d.paths.number(&d.key)
+	return uint16(d.paths.number(&d.key))
 }
 
 // Path gives the path that Packet.Path numbers; the zero Path for a number that was never given. With Options.SameMirror
 // there is one, that of the first packet. After 65,535 paths all further ones share a number, whose Path has no ends.
-func (d *Decoder) Path(n uint32) Path {
-	if uint64(n) >= uint64(len(d.paths.keys)) {
+func (d *Decoder) Path(n uint16) Path {
+	if int(n) >= len(d.paths.keys) {
 		return Path{}
 	}
 	return d.paths.keys[n].path()

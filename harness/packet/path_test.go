@@ -40,13 +40,13 @@ func TestPathsTellNetworksApart(t *testing.T) {
 		return build(ether(layers.EthernetTypeIPv4), raw(udp4(end4, other4, port, portVXLAN, vxlan(3, inner))))
 	}
 	f := newFeeder(t)
-	number := func(b []byte) uint32 {
+	number := func(b []byte) uint16 {
 		require.Equal(t, Decoded, f.feed(1, b))
 		require.Equal(t, TCP, f.p.Kind)
 		return f.p.Path
 	}
 	for range 2 { // the second time by the shortcut
-		different := map[uint32]string{}
+		different := map[uint16]string{}
 		for name, b := range map[string][]byte{
 			"none": inner, "gre": plain, "key 1": keyed(1), "key 2": keyed(2), "vlan 1": tagged(1), "vlan 2": tagged(2),
 			"other ends": between(end4, net.IP{10, 88, 0, 9}), "vxlan": from(1000), "vni": outerUDP(portVXLAN, vxlan(4, inner)),
@@ -77,7 +77,7 @@ func TestSameMirror(t *testing.T) {
 	} {
 		for range 2 {
 			require.Equal(t, Decoded, d.Decode(&Frame{Link: 1, Data: b, Length: len(b)}, &p))
-			require.Equal(t, uint32(1), p.Path)
+			require.Equal(t, uint16(1), p.Path)
 		}
 	}
 	require.Equal(t, VXLAN, d.Path(1).Tunnel, "that of the first packet")
@@ -110,17 +110,17 @@ func TestVXLANPorts(t *testing.T) {
 func TestPathFlood(t *testing.T) {
 	f := newFeeder(t)
 	frame := append([]byte{}, outerUDP(portVXLAN, vxlan(0, frame4("A", "x")))...)
-	for i := range maxPaths + 1000 {
+	for i := range MaxPaths + 1000 {
 		binary.BigEndian.PutUint32(frame[46:], uint32(i+1)<<8)
 		require.Equal(t, Decoded, f.feed(1, frame))
-		require.Equal(t, uint32(min(i+1, maxPaths-1)), f.p.Path)
+		require.Equal(t, uint16(min(i+1, MaxPaths-1)), f.p.Path)
 	}
-	require.LessOrEqual(t, len(f.d.paths.keys), maxPaths)
-	require.LessOrEqual(t, len(f.d.paths.numbers), maxPaths)
-	require.Equal(t, Path{Tunnel: VXLAN, Outer: f.d.Path(maxPaths - 1).Outer}, f.d.Path(maxPaths-1))
+	require.LessOrEqual(t, len(f.d.paths.keys), MaxPaths)
+	require.LessOrEqual(t, len(f.d.paths.numbers), MaxPaths)
+	require.Equal(t, Path{Tunnel: VXLAN, Outer: f.d.Path(MaxPaths - 1).Outer}, f.d.Path(MaxPaths-1))
 	binary.BigEndian.PutUint32(frame[46:], 7<<8)
 	require.Equal(t, Decoded, f.feed(1, frame))
-	require.Equal(t, uint32(7), f.p.Path, "known ones keep theirs")
+	require.Equal(t, uint16(7), f.p.Path, "known ones keep theirs")
 }
 
 // The sequence of GRE is counted for each sender, receiver and key, whatever is inside.

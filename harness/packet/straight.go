@@ -13,7 +13,7 @@ type straight struct {
 	udp    bool
 	tunnel Tunnel
 	nested Tunnels
-	path   uint32
+	path   uint16
 	mask   *[8]uint64 // nil where nothing is remembered
 	words  [8]uint64  // the first bytes, masked
 	key    pathKey

@@ -21,7 +21,7 @@ func (l *Live) Add(rec *pcap.Record) { l.a.record(rec) }
 
 // Push hands over to the tracker what waits for a batch to be full: for somebody who looks while little comes.
 func (l *Live) Push() {
-	if len(l.a.follow.cur.packets) > 0 {
+	if l.a.follow.cur.count > 0 {
 		l.a.follow.send()
 	}
 }

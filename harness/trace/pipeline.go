@@ -12,9 +12,9 @@ import (
 type pipeline struct {
 	tracker *flow.Tracker
 	front   *flow.Front              // of the tracker, used on the caller's goroutine only
-	pathOf  func(uint32) packet.Path // of the decoder, called on the caller's goroutine only
+	pathOf  func(uint16) packet.Path // of the decoder, called on the caller's goroutine only
 	cur     *batch
-	known   uint32 // paths given over
+	known   int // paths given over
 	full    chan *batch
 	free    chan *batch
 	done    chan struct{}
@@ -29,11 +29,12 @@ const (
 
 // batch is a stretch of packets with copies of their payloads.
 type batch struct {
-	packets []packet.Packet
-	ready   []flow.Ready  // of each packet
-	room    []byte        // for payloads
-	used    int           // bytes of it
-	paths   []packet.Path // first met in this batch
+	packets []packet.Packet // room for batchPackets
+	ready   []flow.Ready    // of each packet
+	count   int             // packets that are there
+	room    []byte          // for payloads
+	used    int             // bytes of it
+	paths   []packet.Path   // first met in this batch
 }
 
 // keep copies a payload.
@@ -49,13 +50,13 @@ func (b *batch) keep(payload []byte) []byte {
 }
 
 // newPipeline starts the tracker's goroutine; close stops it.
-func newPipeline(o flow.Options, pathOf func(uint32) packet.Path) *pipeline {
+func newPipeline(o flow.Options, pathOf func(uint16) packet.Path) *pipeline {
 	l := &pipeline{pathOf: pathOf, full: make(chan *batch, batches), free: make(chan *batch, batches), done: make(chan struct{})}
 	o.PathOf = l.path
 	l.tracker = flow.NewTracker(o)
 	l.front = l.tracker.Front()
 	for range batches {
-		l.free <- &batch{packets: make([]packet.Packet, 0, batchPackets), ready: make([]flow.Ready, batchPackets)}
+		l.free <- &batch{packets: make([]packet.Packet, batchPackets), ready: make([]flow.Ready, batchPackets)}
 	}
 	l.cur = <-l.free
 	go l.follow()
@@ -63,7 +64,7 @@ func newPipeline(o flow.Options, pathOf func(uint32) packet.Path) *pipeline {
 }
 
 // path serves the tracker from what came with the batches.
-func (l *pipeline) path(n uint32) packet.Path {
+func (l *pipeline) path(n uint16) packet.Path {
 	if int(n) < len(l.paths) {
 		return l.paths[n]
 	}
@@ -72,37 +73,37 @@ func (l *pipeline) path(n uint32) packet.Path {
 
 // slot gives the place to decode the next packet into; it counts only after take.
 func (l *pipeline) slot() *packet.Packet {
-	return &l.cur.packets[:len(l.cur.packets)+1][len(l.cur.packets)]
+	return &l.cur.packets[l.cur.count]
 }
 
 // take accepts the packet in the slot. Its payload is copied, for the frame's bytes are soon another frame's.
 func (l *pipeline) take(p *packet.Packet) {
 	b := l.cur
-	b.packets = b.packets[:len(b.packets)+1]
-	if l.known <= p.Path || p.Pieces != nil {
+	b.count++
+	if l.known <= int(p.Path) || p.Pieces != nil {
 		l.takeMore(p)
 	}
 	if len(p.Payload) > 0 {
 		p.Payload = b.keep(p.Payload)
 	}
-	if len(b.packets) == cap(b.packets) || b.used >= batchBytes {
+	if b.count == batchPackets || b.used >= batchBytes {
 		l.send()
 	}
 }
 
 // takeMore takes what few packets bring with them: a path that is new, and the fragments before them.
 func (l *pipeline) takeMore(p *packet.Packet) {
-	for ; l.known <= p.Path; l.known++ {
-		l.cur.paths = append(l.cur.paths, l.pathOf(l.known))
+	for ; l.known <= int(p.Path); l.known++ {
+		l.cur.paths = append(l.cur.paths, l.pathOf(uint16(l.known)))
 	}
 	p.Pieces = slices.Clone(p.Pieces)
 }
 
 func (l *pipeline) send() {
-	l.front.Meet(l.cur.packets, l.cur.ready)
+	l.front.Meet(l.cur.packets[:l.cur.count], l.cur.ready)
 	l.full <- l.cur
 	l.cur = <-l.free
-	l.cur.packets, l.cur.used, l.cur.paths = l.cur.packets[:0], 0, l.cur.paths[:0]
+	l.cur.count, l.cur.used, l.cur.paths = 0, 0, l.cur.paths[:0]
 }
 
 // follow is the tracker's goroutine.
@@ -110,7 +111,7 @@ func (l *pipeline) follow() {
 	defer close(l.done)
 	for b := range l.full {
 		l.paths = append(l.paths, b.paths...)
-		for i := range b.packets {
+		for i := range b.count {
 			l.tracker.AddReady(&b.packets[i], &b.ready[i])
 		}
 		l.free <- b
@@ -119,7 +120,7 @@ func (l *pipeline) follow() {
 
 // close gives over what is left and waits until the tracker has all of it. The tracker is the caller's afterwards.
 func (l *pipeline) close() {
-	l.front.Meet(l.cur.packets, l.cur.ready)
+	l.front.Meet(l.cur.packets[:l.cur.count], l.cur.ready)
 	l.full <- l.cur
 	close(l.full)
 	<-l.done

@@ -153,9 +153,11 @@ func (a *analysis) record(rec *pcap.Record) {
 		a.out.Undecodable++
 		return
 	}
-	f := packet.Frame{Number: a.out.Frames, Time: rec.Time, Link: a.link, Data: rec.Data, Length: rec.Length}
+	// By its address, for what is built as a value is copied: in pieces of sixteen bytes, of which each waits until the two
+	// halves that were just written have left the processor.
+	f := &packet.Frame{Number: a.out.Frames, Time: rec.Time, Link: a.link, Data: rec.Data, Length: rec.Length}
 	p := a.follow.slot()
-	switch a.decoder.Decode(&f, p) {
+	switch a.decoder.Decode(f, p) {
 	case packet.Undecodable:
 		a.out.Undecodable++
 	case packet.Held:
@@ -177,15 +179,10 @@ func (a *analysis) frame(rec *pcap.Record) {
 	c := a.out
 	c.Frames++
 	a.bytes += uint64(len(rec.Data))
-	if rec.Time != 0 {
-		if c.First == 0 || rec.Time < c.First {
-			c.First = rec.Time
-		}
-		if behind := c.Last - rec.Time; rec.Time >= c.Last {
-			c.Last = rec.Time
-		} else if behind > c.Disorder && behind < stepBack {
-			c.Disorder = behind
-		}
+	if rec.Time >= c.Last && c.First != 0 {
+		c.Last = rec.Time
+	} else if rec.Time != 0 {
+		a.disorderly(rec.Time)
 	}
 	if rec.Drops > 0 {
 		a.drops.add(a.prev, rec.Time, rec.Drops)
@@ -196,6 +193,19 @@ func (a *analysis) frame(rec *pcap.Record) {
 	}
 	if c.Frames%progressEvery == 0 && a.opt.Progress != nil {
 		a.opt.Progress(c.Frames, a.bytes)
+	}
+}
+
+// disorderly takes a frame's time where it is the first, or earlier than another's.
+func (a *analysis) disorderly(at int64) {
+	c := a.out
+	if c.First == 0 || at < c.First {
+		c.First = at
+	}
+	if behind := c.Last - at; at >= c.Last {
+		c.Last = at
+	} else if behind > c.Disorder && behind < stepBack {
+		c.Disorder = behind
 	}
 }
 

@@ -212,7 +212,7 @@ type cursor struct {
 	own     *analysis // counts only: it follows no flows
 	decoder *packet.Decoder
 	paths   *pathTable
-	numbers map[uint32]uint32 // of paths, by the decoder's
+	numbers map[uint16]uint16 // of paths, by the decoder's
 
 	in      *pcap.Reader
 	closer  io.Closer
@@ -226,7 +226,7 @@ type cursor struct {
 func newCursor(files []opener, name string, paths *pathTable, o Options) *cursor {
 	own := &analysis{opt: o, out: &Capture{}, links: map[uint16]uint64{}}
 	own.opt.Progress = nil
-	return &cursor{name: name, files: files, opt: o, own: own, paths: paths, numbers: map[uint32]uint32{}, given: map[uint64]bool{},
+	return &cursor{name: name, files: files, opt: o, own: own, paths: paths, numbers: map[uint16]uint16{}, given: map[uint64]bool{},
 		decoder: packet.NewDecoder(packet.Options{VXLANPorts: o.VXLANPorts, SameMirror: o.SameMirror})}
 }
 
@@ -391,28 +391,34 @@ func (c *cursor) orphan(p *packet.Packet) {
 	c.orphans = append(c.orphans, kept)
 }
 
-// pathTable numbers paths by what they are.
+// pathTable numbers paths by what they are. As a decoder's, its last number stands for all that come later.
 type pathTable struct {
-	numbers map[string]uint32
+	numbers map[string]uint16
 	paths   []packet.Path
 }
 
 func newPathTable() *pathTable {
-	return &pathTable{numbers: map[string]uint32{fmt.Sprint(packet.Path{}): 0}, paths: []packet.Path{{}}}
+	return &pathTable{numbers: map[string]uint16{fmt.Sprint(packet.Path{}): 0}, paths: []packet.Path{{}}}
 }
 
-func (t *pathTable) number(p packet.Path) uint32 {
+func (t *pathTable) number(p packet.Path) uint16 {
 	key := fmt.Sprint(p)
-	n, ok := t.numbers[key]
-	if !ok {
-		n = uint32(len(t.paths))
-		t.numbers[key] = n
-		t.paths = append(t.paths, p)
+	if n, ok := t.numbers[key]; ok {
+		return n
 	}
+	switch len(t.paths) {
+	case packet.MaxPaths:
+		return packet.MaxPaths - 1
+	case packet.MaxPaths - 1:
+		p = packet.Path{Tunnel: p.Tunnel}
+	}
+	n := uint16(len(t.paths))
+	t.numbers[key] = n
+	t.paths = append(t.paths, p)
 	return n
 }
 
-func (t *pathTable) path(n uint32) packet.Path {
+func (t *pathTable) path(n uint16) packet.Path {
 	if int(n) >= len(t.paths) {
 		return packet.Path{}
 	}

@@ -92,8 +92,8 @@ type device struct {
 // key is what makes a flow, its ends in order. It has no gaps between its fields, so that a map hashes and compares it in
 // one piece.
 type key struct {
-	path         uint32
-	kind         uint32 // a packet.Kind
+	path         uint16
+	kind         uint16 // a packet.Kind
 	a, b         packet.Addr
 	aPort, bPort uint16
 }
@@ -154,7 +154,7 @@ func (b *Board) Add(p *packet.Packet) {
 
 // keyOf gives a packet's flow, and which of its ends sent it.
 func keyOf(p *packet.Packet) (k key, sender int) {
-	k = key{path: p.Path, kind: uint32(p.Kind), a: p.Src, b: p.Dst, aPort: p.SrcPort, bPort: p.DstPort}
+	k = key{path: p.Path, kind: uint16(p.Kind), a: p.Src, b: p.Dst, aPort: p.SrcPort, bPort: p.DstPort}
 	if c := compare(&p.Src, &p.Dst); c > 0 || c == 0 && p.SrcPort > p.DstPort {
 		k.a, k.b, k.aPort, k.bPort = k.b, k.a, k.bPort, k.aPort
 		return k, 1
