@@ -122,6 +122,7 @@ var modules = []struct {
 	{"golang.org/x/net/dns/dnsmessage", []string{"harness/flow", "harness/packet", "harness/watch", "harness/sim", "fixtures/synth"}, "DNS messages, fuzzed by others already"},
 	{"golang.org/x/net/bpf", []string{"harness/filter", "harness/capture/afpacket"}, "programs are assembled where the words are known, and run in its machine by tests"},
 	{"golang.org/x/net/http/httpguts", []string{"harness/sim"}, "HTTP's own rules for names"},
+	{"kernel.org/pub/linux/libs/security/libcap/psx", []string{"harness/privilege"}, "what belongs to threads is changed on all of them, those of C libraries too"},
 	{"golang.org/x/sys", []string{"harness/privilege", "harness/capture/afpacket", "harness/capture/lab", "cmd/tollgate", "harness/capture/pipe", "harness/capture/socket", "harness/line", "harness/sim", "harness/runner"}, "what the standard library does not reach"},
 	{"github.com/cenkalti/backoff/v5", []string{"harness/carrier/soracom", "harness/capture/pipe"}, "when to ask a busy API again, or a writer that died"},
 	{"github.com/spf13", []string{"cmd/tollgate"}, "the command line stays in the command"},

@@ -6,7 +6,6 @@
 // that code which goes astray meanwhile can open none; Renounce gives it up for good, once no more sockets will be opened.
 // A process of root's is left as it is: taking single capabilities from it protects nothing and breaks what root expects.
 //
-// Linux keeps capabilities for each thread. All threads of a Go program can only be changed at once where it was built
-// without cgo (syscall.AllThreadsSyscall), as Tollgate is; in a build with cgo, such as one with the race detector, the
-// capability stays. On other systems there are no capabilities, and With only calls.
+// Linux keeps capabilities for each thread, and libcap's psx changes those of all threads at once, whether the program was
+// built with cgo or without. On other systems there are no capabilities, and With only calls.
 package privilege

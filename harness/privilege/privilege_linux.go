@@ -7,10 +7,10 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
-	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+	"kernel.org/pub/linux/libs/security/libcap/psx"
 )
 
 const netRaw = uint32(1) << unix.CAP_NET_RAW
@@ -99,11 +99,11 @@ func apply(s sets) error {
 	return nil
 }
 
-// applyToAll does it on all threads, unless the build can't.
+// applyToAll does it on all threads, those of C libraries too.
 func applyToAll(s sets) error {
 	h := header()
-	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(h)), uintptr(unsafe.Pointer(&s[0])), 0)
-	if errno != 0 && !errors.Is(errno, unix.ENOTSUP) {
+	_, _, errno := psx.Syscall3(unix.SYS_CAPSET, uintptr(unsafe.Pointer(h)), uintptr(unsafe.Pointer(&s[0])), 0)
+	if errno != 0 {
 		return fmt.Errorf("change the capabilities of all threads: %w", errno)
 	}
 	return nil
