@@ -1,6 +1,7 @@
 package expectations
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -145,7 +146,7 @@ func (q quiet) noise(v *view, from found, to int64) (ws []verdict.Witness, late 
 			}
 		}
 	}
-	slices.SortStableFunc(ws, func(a, b verdict.Witness) int { return int(a.Time - b.Time) })
+	slices.SortStableFunc(ws, func(a, b verdict.Witness) int { return cmp.Compare(a.Time, b.Time) })
 	return ws, late
 }
 

@@ -1,6 +1,7 @@
 package expectations
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -133,7 +134,7 @@ func (s sameAt) packets(v *view, at *trace.Trace) []*passed {
 			out = append(out, &passed{Passage: trace.PassageOf(f, p), flow: f, packet: p})
 		}
 	}
-	slices.SortStableFunc(out, func(a, b *passed) int { return int(min(1, max(-1, a.packet.Time-b.packet.Time))) })
+	slices.SortStableFunc(out, func(a, b *passed) int { return cmp.Compare(a.packet.Time, b.packet.Time) })
 	return out
 }
 

@@ -1,6 +1,7 @@
 package expectations
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -149,7 +150,7 @@ func longestGap(v *view, b bound, name string, fits func(*flow.Packet) bool) out
 	if len(seen) < 2 {
 		return outcome{reason: fmt.Sprintf("%s%s%s: no gap to judge", plural(int64(len(seen)), "packet"), name, v.where()), doubt: v.proof.doubt}
 	}
-	slices.SortStableFunc(seen, func(a, b found) int { return int(a.at - b.at) })
+	slices.SortStableFunc(seen, func(a, b found) int { return cmp.Compare(a.at, b.at) })
 	at := 1
 	for i := 2; i < len(seen); i++ {
 		if seen[i].at-seen[i-1].at > seen[at].at-seen[at-1].at {

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 
@@ -63,7 +64,7 @@ func (t *Tracker) sum(f *Flow, s *state, final bool) {
 	if t.detail {
 		if final {
 			f.CloseDoubt = t.closeDoubt(s, f)
-			slices.SortStableFunc(f.Packets, func(a, b Packet) int { return int(int64(a.Number) - int64(b.Number)) })
+			slices.SortStableFunc(f.Packets, func(a, b Packet) int { return cmp.Compare(a.Number, b.Number) })
 		}
 		t.nameFlow(s, f)
 	}

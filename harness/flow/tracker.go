@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -301,7 +302,7 @@ func (t *Tracker) Flush() {
 			open = append(open, e.handle)
 		}
 	}
-	slices.SortFunc(open, func(a, b uint32) int { return int(t.slab.at(a).id - t.slab.at(b).id) })
+	slices.SortFunc(open, func(a, b uint32) int { return cmp.Compare(t.slab.at(a).id, t.slab.at(b).id) })
 	for _, h := range open {
 		t.letGo(h, t.slab.at(h))
 	}

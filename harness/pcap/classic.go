@@ -128,7 +128,7 @@ func (r *Reader) readClassic(rec *Record) error {
 	rec.Time = int64(seconds)*second + int64(fraction)*c.scale
 	rec.Link, rec.Interface, rec.Drops = c.link, 0, 0
 	rec.Data = s.buf[s.pos+c.head : s.pos+total]
-	rec.Length = int(max(length, captured))
+	rec.Length = onWire(length, captured)
 	s.pos += total
 	return nil
 }

@@ -362,7 +362,7 @@ func (r *Reader) record(index, captured, length uint32, body []byte, rec *Record
 		Link:      i.link,
 		Interface: n.base + int(index),
 		Data:      body[:captured:captured],
-		Length:    int(max(length, captured)),
+		Length:    onWire(length, captured),
 	}
 	n.commentable = body[min((int(captured)+3)&^3, len(body)):]
 	return i, nil

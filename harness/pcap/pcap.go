@@ -8,7 +8,10 @@
 // those of the drafts.
 package pcap
 
-import "errors"
+import (
+	"errors"
+	"math"
+)
 
 // LinkType is a link-layer header type number (https://www.tcpdump.org/linktypes.html).
 type LinkType uint16
@@ -52,3 +55,6 @@ type Record struct {
 	Length    int    // bytes on the wire; more than len(Data) where the snap length cut the frame
 	Drops     uint64 // packets lost before this one, where the format says so (pcapng epb_dropcount, obsolete packet block)
 }
+
+// onWire gives a frame's length on the wire. What a damaged file claims may be more than an int holds where it has 32 bits.
+func onWire(length, captured uint32) int { return int(min(max(length, captured), math.MaxInt32)) }

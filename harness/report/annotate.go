@@ -176,11 +176,11 @@ func commented(block []byte, comments []string) ([]byte, error) {
 	if end < fixed {
 		return nil, errors.New("packet block too short")
 	}
-	captured := int(binary.LittleEndian.Uint32(block[8+12:]))
-	options := fixed + (captured+3)&^3
-	if captured < 0 || options > end {
+	padded := (int64(binary.LittleEndian.Uint32(block[8+12:])) + 3) &^ 3
+	if padded > int64(end-fixed) {
 		return nil, errors.New("packet longer than its block")
 	}
+	options := fixed + int(padded)
 	out := append([]byte(nil), block[:options]...)
 	for _, c := range comments {
 		out = binary.LittleEndian.AppendUint16(out, optionComment)

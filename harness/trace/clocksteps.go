@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -163,6 +164,6 @@ func (a *analysis) clockSteps() []ClockStep {
 	for _, t := range a.out.Taps {
 		out = append(out, t.Steps...)
 	}
-	slices.SortStableFunc(out, func(x, y ClockStep) int { return int(min(1, max(-1, x.At-y.At))) })
+	slices.SortStableFunc(out, func(x, y ClockStep) int { return cmp.Compare(x.At, y.At) })
 	return out
 }

@@ -55,5 +55,5 @@ func TestLatestTime(t *testing.T) {
 	}
 	got, err := live.End(0)
 	require.NoError(t, err)
-	require.EqualValues(t, math.MaxInt64-1, got.Last)
+	require.Equal(t, int64(math.MaxInt64-1), got.Last)
 }

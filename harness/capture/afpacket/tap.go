@@ -126,7 +126,7 @@ func New(o Options) (*Tap, error) {
 	switch {
 	case o.Interface == "":
 		return nil, fmt.Errorf("make tap %s: no interface is given: `ip -brief link` lists what there is", o.Name)
-	case o.Buffer < 0 || o.Buffer > 2<<30:
+	case o.Buffer < 0 || int64(o.Buffer) > 2<<30:
 		return nil, fmt.Errorf("make tap %s: a buffer of %d bytes: give up to 2 GiB", o.Name, o.Buffer)
 	case o.Snap < 0 || o.Snap > maxFrame:
 		return nil, fmt.Errorf("make tap %s: a snap length of %d bytes: give up to %d, or 0 for all of a frame", o.Name, o.Snap, maxFrame)

@@ -282,7 +282,7 @@ func TestCounter(t *testing.T) {
 	for _, s := range []struct{ value, step uint64 }{{3, 3}, {3, 0}, {2, 0}, {1 << 30, 1<<30 - 3}, {1<<32 - 2, 0}, {1 << 31, 1 << 30}, {1<<32 - 2, 1<<31 - 2}, {1<<32 - 5, 0}, {5 + 1<<32, 7}} {
 		require.EqualValues(t, s.step, c.hear(uint32(s.value)), "at %d", s.value)
 	}
-	require.EqualValues(t, 1<<32+5, c.total, "beyond 32 bits")
+	require.Equal(t, uint64(1<<32+5), c.total, "beyond 32 bits")
 }
 
 func TestNew(t *testing.T) {
