@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,7 +40,8 @@ import (
 // there ever are.
 const rounds = 10
 
-// role, in the environment, says what part of a measurement this process is: sender FILE, receiver WHAT, or stream DURATION.
+// role, in the environment, says what part of a measurement this process is: sender FILE, receiver WHAT, width, or stream
+// DURATION.
 const role = "TOLLGATE_LIVE"
 
 func TestMain(m *testing.M) {
@@ -51,6 +53,8 @@ func TestMain(m *testing.M) {
 		result, err = send(what)
 	case "receiver":
 		result, err = receive(what)
+	case "width":
+		result = width()
 	case "stream":
 		result, err = stream(what)
 	default:
@@ -74,8 +78,10 @@ func TestMain(m *testing.M) {
 //
 // Of each: packets a second offered (pkt/s), processor time a packet received (ns/pkt), packets that reached the interface
 // and not the tap (lost), of them those it reports (reported), its memory at most (MiB), and how much of the processors' time
-// a virtual machine's host kept for others (%stolen), in which nothing can be received. TOLLGATE_LIVE_RATE=340000
-// makes the sender keep to so many packets a second.
+// a virtual machine's host kept for others (%stolen), in which nothing can be received. What processor time is worth is told
+// beside it (adds/cycle): a processor of a virtual machine is mostly one of a core's two hardware threads, and while the other
+// one is at work, for the sender or for somebody else, each gets half of the core. TOLLGATE_LIVE_RATE=340000 makes the sender
+// keep to so many packets a second.
 func BenchmarkLive(b *testing.B) {
 	lab.Require(b, "taskset", "tcpdump", "dumpcap")
 	load := synth.FleetLoad(synth.GRE)
@@ -101,9 +107,10 @@ func BenchmarkLive(b *testing.B) {
 				near, far := lab.New(b, "near"), lab.New(b, "far")
 				lab.Link(near, "m0", far, "m1", 9000)
 				var s sent
+				var adds float64
 				before := spent()
 				got := c.run(b, near, func() sent {
-					s = part[sent](b, far, "0", "sender "+file, nil)
+					adds = part[float64](b, near, "1", "width", func() { s = part[sent](b, far, "0", "sender "+file, nil) })
 					return s
 				})
 				arrived := near.Arrived("m0")
@@ -116,6 +123,7 @@ func BenchmarkLive(b *testing.B) {
 				b.ReportMetric(float64(got.Dropped), "reported")
 				b.ReportMetric(float64(got.Memory)/(1<<20), "MiB")
 				b.ReportMetric(stolen(before), "%stolen")
+				b.ReportMetric(adds, "adds/cycle")
 				b.ReportMetric(0, "ns/op")
 			}
 		})
@@ -293,6 +301,52 @@ func processorTime() int64 {
 	_ = unix.Getrusage(unix.RUSAGE_SELF, &u)
 	return u.Utime.Nano() + u.Stime.Nano()
 }
+
+// width measures, every ten milliseconds until its standard input ends, how much of its core this processor has: how many
+// additions, of which none waits for another, it does in a cycle. Cycles are told by a chain of multiplications, each of which
+// takes three on x86-64, however busy the core's other thread is. It gives the mean.
+func width() float64 {
+	const (
+		multiplications, multiplication = 5000, 3  // cycles
+		turns, additions                = 2000, 32 // in each turn
+	)
+	ended := make(chan struct{})
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		close(ended)
+	}()
+	fmt.Println("ready")
+	var rates, samples float64 // of turns, in a nanosecond
+	fastest := time.Duration(math.MaxInt64)
+	for every := time.NewTicker(10 * time.Millisecond); ; samples++ {
+		began := time.Now()
+		product := uint64(3)
+		for range multiplications {
+			product *= product
+		}
+		multiplied := time.Now()
+		a, b, c, d, e, f, g, h, x := used, used+1, used+2, used+3, used+4, used+5, used+6, used+7, used+8
+		for range turns { // long ones, so that where the loop lies in the program makes no difference
+			a, b, c, d, e, f, g, h = a+x, b+x, c+x, d+x, e+x, f+x, g+x, h+x
+			a, b, c, d, e, f, g, h = a+x, b+x, c+x, d+x, e+x, f+x, g+x, h+x
+			a, b, c, d, e, f, g, h = a+x, b+x, c+x, d+x, e+x, f+x, g+x, h+x
+			a, b, c, d, e, f, g, h = a+x, b+x, c+x, d+x, e+x, f+x, g+x, h+x
+		}
+		added := time.Now()
+		used += product + a + b + c + d + e + f + g + h
+		fastest = min(fastest, multiplied.Sub(began)) // any other was interrupted
+		rates += turns / float64(added.Sub(multiplied))
+		select {
+		case <-every.C:
+		case <-ended:
+			cycle := float64(fastest) / (multiplications * multiplication)
+			return additions * rates / (samples + 1) * cycle
+		}
+	}
+}
+
+// used keeps the compiler from leaving out what is calculated only to take its time.
+var used uint64
 
 // peak is the most memory that a process had (proc(5): VmHWM).
 func peak(pid int) uint64 { return memoryOf(pid, "VmHWM:") }
