@@ -30,9 +30,10 @@ const (
 	idReordered = int64(50 * time.Millisecond) // a number later than this shows that several counters are at work
 )
 
-// onward takes a number where it is the next of a counter that skipped none, as nearly every one is; see takes any.
+// onward takes a number where it is the next of a counter that skipped none, as nearly every one is; see takes any. That a
+// counter is unfit need not be asked: nothing of it is counted.
 func (c *ipCounter) onward(id uint16, at int64) bool {
-	if id != c.high+1 || c.run < idRun || c.waiting || c.unfit {
+	if id != c.high+1 || c.run < idRun || c.waiting {
 		return false
 	}
 	c.window = c.window<<1 | 1

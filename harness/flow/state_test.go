@@ -118,3 +118,13 @@ func TestEqualPorts(t *testing.T) {
 		require.Equal(t, low, got.Device.Addr())
 	}
 }
+
+// However many packets pass in a moment, their fingerprints have so much room and no more: the oldest are forgotten.
+func TestFingerprintsAreBounded(t *testing.T) {
+	d := newDuplicates()
+	p := packet.Packet{Time: 1}
+	for i := range uint64(16 * mostSets) {
+		d.copied(&p, mix(i+1, unseeded[0])|1)
+	}
+	require.Len(t, d.sets, mostSets)
+}

@@ -134,10 +134,11 @@ func TestAnnotateParts(t *testing.T) {
 func TestAnnotateRefuses(t *testing.T) {
 	whole := written(t)
 	for name, data := range map[string][]byte{
-		"classic pcap":    {0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0},
-		"cut":             whole[:len(whole)-3],
-		"big-endian":      {0x0a, 0x0d, 0x0d, 0x0a, 28, 0, 0, 0, 0x1a, 0x2b, 0x3c, 0x4d, 0, 1, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255, 28, 0, 0, 0},
-		"packet too long": {6, 0, 0, 0, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 127, 0, 0, 0, 0, 32, 0, 0, 0},
+		"classic pcap":              {0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0},
+		"cut":                       whole[:len(whole)-3],
+		"big-endian":                {0x0a, 0x0d, 0x0d, 0x0a, 28, 0, 0, 0, 0x1a, 0x2b, 0x3c, 0x4d, 0, 1, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255, 28, 0, 0, 0},
+		"packet too long":           {6, 0, 0, 0, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 127, 0, 0, 0, 0, 32, 0, 0, 0},
+		"packet too long by a byte": {6, 0, 0, 0, 36, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 5, 0, 0, 0, 1, 2, 3, 4, 36, 0, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "capture.pcapng")
