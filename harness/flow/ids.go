@@ -36,9 +36,14 @@ func (c *ipCounter) onward(id uint16, at int64) bool {
 	if id != c.high+1 || c.run < idRun || c.waiting {
 		return false
 	}
+	c.advance(id, at)
+	return true
+}
+
+// advance takes the next number.
+func (c *ipCounter) advance(id uint16, at int64) {
 	c.window = c.window<<1 | 1
 	c.high, c.last = id, at
-	return true
 }
 
 // see takes a number. It gives how many were lost once that is certain.
@@ -70,8 +75,7 @@ func (c *ipCounter) see(id uint16, at int64) (lost int) {
 }
 
 func (c *ipCounter) next(id uint16, at int64) (lost int) {
-	c.window = c.window<<1 | 1
-	c.high, c.last = id, at
+	c.advance(id, at)
 	if c.run < idRun {
 		c.run++
 	}

@@ -46,17 +46,19 @@ func endOfLongFlow(joined bool, publishes int) (seen string) {
 		}
 		c.packets = c.packets[:0]
 	}
+	message := func() {
+		p := c.segment(Up, push, "")
+		p.Payload, p.PayloadLen, p.WireLen = publish, size, p.HeaderLen+size
+		c.packets = append(c.packets, p)
+	}
 	if !joined {
 		c.open().send(Up, push, "\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a").send(Down, push, "\x20\x02\x00\x00")
 	}
 	for i := range publishes {
-		p := c.segment(Up, push, "")
-		p.Payload, p.PayloadLen, p.WireLen = publish, size, p.HeaderLen+size
-		c.packets = append(c.packets, p)
+		message()
 		if i == publishes-1 {
-			again := c.after(2*time.Second).segment(Up, push, "")
-			again.Payload, again.PayloadLen, again.WireLen = publish, size, p.HeaderLen+size
-			c.packets = append(c.packets, again)
+			c.after(2 * time.Second)
+			message()
 		}
 		c.seq[Up] += size
 		c.send(Down, packet.ACK, "")

@@ -25,13 +25,11 @@ func (d *side) note(from, to uint32, phase Phase) {
 			d.ends[last] = to
 			return
 		}
-		if n < maxRanges {
-			d.ends[n], d.phases[n], d.ranges = to, phase, n+1
-			return
+		if n == maxRanges {
+			d.dropFirst()
+			n--
 		}
-		copy(d.ends[:], d.ends[1:])
-		copy(d.phases[:], d.phases[1:])
-		d.ends[last], d.phases[last] = to, phase
+		d.ends[n], d.phases[n], d.ranges = to, phase, n+1
 		return
 	}
 	d.renote(from, to, phase)
@@ -42,10 +40,15 @@ func (d *side) note(from, to uint32, phase Phase) {
 func (d *side) forget(before uint32) {
 	d.base = before
 	for d.ranges > 1 && !after(d.ends[0], before) {
-		copy(d.ends[:], d.ends[1:])
-		copy(d.phases[:], d.phases[1:])
-		d.ranges--
+		d.dropFirst()
 	}
+}
+
+// dropFirst forgets the oldest range.
+func (d *side) dropFirst() {
+	copy(d.ends[:], d.ends[1:])
+	copy(d.phases[:], d.phases[1:])
+	d.ranges--
 }
 
 // renote puts a range among others: it came late, and tells what part of a hole was for.

@@ -175,8 +175,8 @@ func (t *Tracker) over(s *state, p *packet.Packet) bool {
 	return p.Time-s.last > int64(t.timeout(s))*int64(time.Second)
 }
 
-// reopened says of a packet with SYN whether it begins another connection between the same ports: a SYN whose number is not the one
-// of the connection that is known, or the answer to such a SYN where that connection is over.
+// reopened says of a packet with SYN whether it begins another connection between the same ports: a SYN whose number is not the
+// one of the connection that is known, or the answer to such a SYN where that connection is over.
 func (s *state) reopened(end int, p *packet.Packet) bool {
 	if p.Kind != packet.TCP || p.Flags&packet.RST != 0 {
 		return false

@@ -99,9 +99,15 @@ func (l *pipeline) takeMore(p *packet.Packet) {
 	p.Pieces = slices.Clone(p.Pieces)
 }
 
-func (l *pipeline) send() {
+// give hands the batch over to the tracker's goroutine.
+func (l *pipeline) give() {
 	l.front.Meet(l.cur.packets[:l.cur.count], l.cur.ready)
 	l.full <- l.cur
+}
+
+// send gives the batch over and takes up an empty one.
+func (l *pipeline) send() {
+	l.give()
 	l.cur = <-l.free
 	l.cur.count, l.cur.used, l.cur.paths = 0, 0, l.cur.paths[:0]
 }
@@ -120,8 +126,7 @@ func (l *pipeline) follow() {
 
 // close gives over what is left and waits until the tracker has all of it. The tracker is the caller's afterwards.
 func (l *pipeline) close() {
-	l.front.Meet(l.cur.packets[:l.cur.count], l.cur.ready)
-	l.full <- l.cur
+	l.give()
 	close(l.full)
 	<-l.done
 }
