@@ -131,9 +131,14 @@ func (r *ring) shape(size int, loopback bool) error {
 const idle = 100 // ms
 
 func (r *ring) run(k keeper, sink func(pcap.Record)) error {
+	var filled time.Duration
 	fds := []unix.PollFd{{Fd: int32(r.fd), Events: unix.POLLIN}, {Fd: int32(r.link.news), Events: unix.POLLIN}, {Fd: int32(r.wake), Events: unix.POLLIN}}
 	for !k.ending() {
 		timeout := 0
+		if !r.ready() {
+			time.Sleep(rest(filled, r.blocks))
+			filled = 0
+		}
 		if !r.ready() {
 			// What waits for this processor runs now: while this goroutine waited for the kernel it would have to be taken away
 			// from it first.
@@ -150,7 +155,7 @@ func (r *ring) run(k keeper, sink func(pcap.Record)) error {
 			}
 		}
 		if r.ready() {
-			r.take(k, sink)
+			filled = r.take(k, sink)
 		}
 	}
 	return nil
@@ -168,10 +173,20 @@ func (r *ring) ready() bool {
 	return atomic.LoadUint32(&description(r.block()).Block_status)&unix.TP_STATUS_USER != 0
 }
 
-// take gives a block's frames to the sink, and the block back to the kernel.
-func (r *ring) take(k keeper, sink func(pcap.Record)) {
+// filling says how long frames took to fill a block; 0 where it was handed over because of its age.
+func filling(b *unix.TpacketHdrV1) time.Duration {
+	if b.Block_status&unix.TP_STATUS_BLK_TMO != 0 {
+		return 0
+	}
+	first, last := b.Ts_first_pkt, b.Ts_last_pkt // Usec is nanoseconds in this version of the ring
+	return time.Duration(int64(last.Sec)-int64(first.Sec))*time.Second + time.Duration(int64(last.Usec)-int64(first.Usec))
+}
+
+// take gives a block's frames to the sink, and the block back to the kernel. It gives how long they took to fill it.
+func (r *ring) take(k keeper, sink func(pcap.Record)) (filled time.Duration) {
 	block := r.block()
 	desc := description(block)
+	filled = filling(desc)
 	var given, truncated uint64
 	frame := unsafe.Add(block, desc.Offset_to_first_pkt)
 	for range desc.Num_pkts {
@@ -197,6 +212,7 @@ func (r *ring) take(k keeper, sink func(pcap.Record)) {
 	atomic.StoreUint32(&desc.Block_status, unix.TP_STATUS_KERNEL)
 	r.cur = (r.cur + 1) % r.blocks
 	k.settle(truncated, given)
+	return filled
 }
 
 // addresses is the length of the two addresses of Ethernet, behind which a tag goes.

@@ -14,10 +14,14 @@
 // reading clears it; the tap adds up), and Stats tells exactly that as Dropped. What the filter did not take is counted
 // by nobody: Filtered stays 0.
 //
+// When it wakes: a processor that slept finds its caches, and what it knew of the program's branches, taken over by others, and
+// its first packets cost several times as much as the rest. So where frames fill the blocks the tap waits for some of them and
+// not for each, as a network adapter holds its interrupts back.
+//
 // What has reached the tap, for Flush: the kernel counts a frame in the same step in which it gives it a place in the
 // ring. Flush reads that count and returns when so many frames have been given to the sink. The block that they are in is
-// handed over when it is full or 10 ms old, so Flush takes little longer. A frame still in the sender's or an adapter's
-// queues has not reached the tap; that is what a canary is for.
+// handed over when it is full or 20 ms old, and the tap waits for no longer than that to take several, so Flush takes little
+// longer. A frame still in the sender's or an adapter's queues has not reached the tap; that is what a canary is for.
 //
 // An interface that goes down, loses its carrier or vanishes is an outage, told by Outages. The tap goes on by itself
 // when an interface of that name is up again. No privileges are needed for that.
@@ -45,11 +49,13 @@ const DefaultBuffer = 24 << 20
 const (
 	// blockSize is what the kernel hands over at a time. It holds one frame of segmentation offload however long that is,
 	// and there are many: each that is handed over because of its age counts against the ring, however few frames it
-	// holds, so 48 blocks of 20 ms bear a sink that stands still for nearly a second. Twice as many of half the size cost a
-	// twentieth more of processor time at full rate: every block is a wait and a wake.
+	// holds, so 48 blocks of 20 ms bear a sink that stands still for nearly a second.
 	blockSize = 512 << 10
 	// blockAge is when a block is handed over though it is not full, in milliseconds.
 	blockAge = 20
+	// restShare is the part of the ring that may fill while the tap waits: until four times as many frames come as before,
+	// all have room.
+	restShare = 4
 	// maxFrame is what fits into a block beside the headers.
 	maxFrame = blockSize - 256
 )
@@ -325,4 +331,11 @@ func (t *Tap) Close() error {
 		return fmt.Errorf("close tap %s: %w", t.o.Name, err)
 	}
 	return nil
+}
+
+// rest gives how long a tap that has taken all there was may leave a ring of some blocks to itself, where frames took so long to
+// fill the last of them: not at all where they did not fill it, or a clock was set back meanwhile.
+func rest(filled time.Duration, blocks uint32) time.Duration {
+	const most = blockAge * time.Millisecond
+	return min(min(max(0, filled), most)*time.Duration(blocks)/restShare, most)
 }
