@@ -19,7 +19,7 @@ type Front struct {
 	seed   [2]uint64 // of the tracker's table
 }
 
-// Front gives the tracker's own front. Every packet must pass it once, in order: either by Add, or by Meet and AddReady.
+// Front gives the tracker's own front. Every packet must pass it once, in order: either by Add, or by Meet and AddMet.
 func (t *Tracker) Front() *Front { return &t.front }
 
 // Meet works out r for the next packets, as many as there are in ps.

@@ -84,11 +84,18 @@ func (t *Tracker) timeout(s *state) uint32 {
 func (t *Tracker) Add(p *packet.Packet) {
 	t.front.name(p, &t.met)
 	t.met.copy = t.front.copies.copied(p, t.met.print)
-	t.AddReady(p, &t.met)
+	t.add(p, &t.met)
 }
 
-// AddReady takes the next packet, which has passed the tracker's Front. It keeps nothing of p and r.
-func (t *Tracker) AddReady(p *packet.Packet, r *Ready) {
+// AddMet takes the next packets, which the tracker's Front has met, with what it made of each. It keeps nothing of them.
+func (t *Tracker) AddMet(ps []packet.Packet, r []Ready) {
+	r = r[:len(ps)]
+	for i := range ps {
+		t.add(&ps[i], &r[i])
+	}
+}
+
+func (t *Tracker) add(p *packet.Packet, r *Ready) {
 	if !t.clock.within(p.Time) {
 		t.passTo(t.clock.see(p.Time))
 	}

@@ -117,9 +117,7 @@ func (l *pipeline) follow() {
 	defer close(l.done)
 	for b := range l.full {
 		l.paths = append(l.paths, b.paths...)
-		for i := range b.count {
-			l.tracker.AddReady(&b.packets[i], &b.ready[i])
-		}
+		l.tracker.AddMet(b.packets[:b.count], b.ready)
 		l.free <- b
 	}
 }
