@@ -173,22 +173,27 @@ func (r *ring) ready() bool {
 	return atomic.LoadUint32(&description(r.block()).Block_status)&unix.TP_STATUS_USER != 0
 }
 
-// filling says how long frames took to fill a block; 0 where it was handed over because of its age.
-func filling(b *unix.TpacketHdrV1) time.Duration {
+// filling says how long frames took to fill a block, from the first of them; 0 where it was handed over because of its age.
+func filling(b *unix.TpacketHdrV1, first *unix.Tpacket3Hdr) time.Duration {
 	if b.Block_status&unix.TP_STATUS_BLK_TMO != 0 {
 		return 0
 	}
-	first, last := b.Ts_first_pkt, b.Ts_last_pkt // Usec is nanoseconds in this version of the ring
-	return time.Duration(int64(last.Sec)-int64(first.Sec))*time.Second + time.Duration(int64(last.Usec)-int64(first.Usec))
+	last := b.Ts_last_pkt // Ts_first_pkt is not the first one's, but when the block was begun, which may be long before
+	return time.Duration(timeOf(last.Sec, last.Usec) - timeOf(first.Sec, first.Nsec))
+}
+
+// timeOf gives a time of this version of the ring, in which the parts of a second are always nanoseconds.
+func timeOf(seconds, nanoseconds uint32) int64 {
+	return int64(seconds)*int64(time.Second) + int64(nanoseconds)
 }
 
 // take gives a block's frames to the sink, and the block back to the kernel. It gives how long they took to fill it.
 func (r *ring) take(k keeper, sink func(pcap.Record)) (filled time.Duration) {
 	block := r.block()
 	desc := description(block)
-	filled = filling(desc)
 	var given, truncated uint64
 	frame := unsafe.Add(block, desc.Offset_to_first_pkt)
+	filled = filling(desc, (*unix.Tpacket3Hdr)(frame))
 	for range desc.Num_pkts {
 		if k.ending() {
 			break
@@ -196,7 +201,7 @@ func (r *ring) take(k keeper, sink func(pcap.Record)) (filled time.Duration) {
 		h := (*unix.Tpacket3Hdr)(frame)
 		frame = unsafe.Add(frame, h.Next_offset)
 		r.number++
-		rec := pcap.Record{Number: r.number, Time: int64(h.Sec)*int64(time.Second) + int64(h.Nsec), Link: r.kind, Length: int(h.Len)}
+		rec := pcap.Record{Number: r.number, Time: timeOf(h.Sec, h.Nsec), Link: r.kind, Length: int(h.Len)}
 		if h.Status&unix.TP_STATUS_VLAN_VALID != 0 && r.kind == pcap.LinkEthernet {
 			rec.Data = tagged(h)
 			rec.Length += vlanTag
