@@ -8,7 +8,8 @@ import (
 )
 
 // A pipeline decodes on the caller's goroutine, with what can be known of a packet without its flow, and follows flows on
-// its own: on two processors the analysis takes as long as the slower half. Packets go over in batches, in their order, so the result does not depend on scheduling.
+// its own: on two processors the analysis takes as long as the slower half. Packets go over in batches, in their order, so the
+// result does not depend on scheduling.
 type pipeline struct {
 	tracker *flow.Tracker
 	front   *flow.Front              // of the tracker, used on the caller's goroutine only
@@ -24,7 +25,7 @@ type pipeline struct {
 const (
 	batchPackets = 256       // small enough that a batch stays in the second-level cache on its way
 	batchBytes   = 256 << 10 // payload at which a batch goes early
-	batches      = 4
+	batches      = 16        // how far one half may be ahead: with four it was mostly asleep or waking the other
 )
 
 // batch is a stretch of packets with copies of their payloads.
