@@ -36,9 +36,8 @@ type cable struct {
 
 func newCable(t *testing.T, mtu int) cable {
 	lab.Require(t)
-	c := cable{lab.New(t, "near"), lab.New(t, "far")}
-	lab.Link(c.near, "m0", c.far, "m1", mtu)
-	return c
+	near, far := lab.Cable(t, mtu)
+	return cable{near, far}
 }
 
 // start starts a tap at the near end.

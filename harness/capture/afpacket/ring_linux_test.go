@@ -15,8 +15,7 @@ import (
 // is no reason to rest.
 func TestFilling(t *testing.T) {
 	lab.Require(t)
-	near, far := lab.New(t, "near"), lab.New(t, "far")
-	lab.Link(near, "m0", far, "m1", 1500)
+	near, _ := lab.Cable(t, 1500)
 	tap, err := New(Options{Interface: "m0"})
 	require.NoError(t, err)
 	var r *ring

@@ -14,9 +14,9 @@
 // reading clears it; the tap adds up), and Stats tells exactly that as Dropped. What the filter did not take is counted
 // by nobody: Filtered stays 0.
 //
-// When it wakes: a processor that slept finds its caches, and what it knew of the program's branches, taken over by others, and
-// its first packets cost several times as much as the rest. So where frames fill the blocks the tap waits for some of them and
-// not for each, as a network adapter holds its interrupts back.
+// When it wakes: after a sleep packets cost more for a while, the first five hundred twice as much on average, most likely
+// because the processor's caches and branch predictor were somebody else's meanwhile. So where frames fill the blocks the tap
+// waits for some of them and not for each, as a network adapter holds its interrupts back.
 //
 // What has reached the tap, for Flush: the kernel counts a frame in the same step in which it gives it a place in the
 // ring. Flush reads that count and returns when so many frames have been given to the sink. The block that they are in is

@@ -191,6 +191,14 @@ func Link(a *Namespace, nameA string, b *Namespace, nameB string, mtu int) {
 	b.Ready(nameB)
 }
 
+// Cable makes two namespaces and a cable between them: its end in near is m0, in far m1.
+func Cable(t testing.TB, mtu int) (near, far *Namespace) {
+	t.Helper()
+	near, far = New(t, "near"), New(t, "far")
+	Link(near, "m0", far, "m1", mtu)
+	return near, far
+}
+
 // Ready returns when an interface sends what it is given. One whose carrier has just come drops everything in silence for
 // a while: the kernel looks after carriers later.
 func (n *Namespace) Ready(name string) {

@@ -104,8 +104,7 @@ func BenchmarkLive(b *testing.B) {
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			for b.Loop() {
-				near, far := lab.New(b, "near"), lab.New(b, "far")
-				lab.Link(near, "m0", far, "m1", 9000)
+				near, far := lab.Cable(b, 9000)
 				var s sent
 				var adds float64
 				before := spent()

@@ -23,8 +23,7 @@ import (
 // nothing.
 func TestOverrun(t *testing.T) {
 	lab.Require(t)
-	near, far := lab.New(t, "near"), lab.New(t, "far")
-	lab.Link(near, "m0", far, "m1", 9000)
+	near, far := lab.Cable(t, 9000)
 	gate := make(chan struct{})
 	k := &tapped{}
 	var first atomic.Bool

@@ -52,8 +52,7 @@ func BenchmarkSoak(b *testing.B) {
 }
 
 func soak(b *testing.B, tollgate string, lasts time.Duration) {
-	near, far := lab.New(b, "near"), lab.New(b, "far")
-	lab.Link(near, "m0", far, "m1", 9000)
+	near, far := lab.Cable(b, 9000)
 	tap := listen(b, near, tollgate)
 	var s sent
 	before := spent()
